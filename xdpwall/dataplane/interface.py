@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The face that the rest of xdpwall sees of a loaded wall.
+
+``dataplane.wall.Wall`` implements it over pinned maps, ``dataplane.fake.FakeWall`` in memory for tests of control; one
+suite of tests runs against both. No numpy, bcc or pyroute2 at import: a verb that only asks uses this too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from xdpwall.model import Prefix
+from xdpwall.reasons import Reason
+
+if TYPE_CHECKING:
+    from xdpwall.snapshot import MeterSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class KernelBan:
+    """A ban as the kernel holds it.
+
+    ``remaining_ms`` is None for ever; it may be 0 for one that has lapsed and not been swept yet. ``packets`` and
+    ``bytes`` count what this ban dropped.
+    """
+
+    prefix: Prefix
+    remaining_ms: int | None
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Packets and bytes (L2 length)."""
+
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceState:
+    """An interface that the wall is meant to stand on.
+
+    ``ifindex`` is 0 and ``mode`` None when the interface has vanished. ``mode`` is ``"native"`` or ``"generic"``.
+    ``program_id`` is what the kernel says runs there, ``expected_id`` what we pinned.
+    """
+
+    name: str
+    ifindex: int
+    mode: str | None
+    program_id: int
+    expected_id: int
+
+    @property
+    def attached(self) -> bool:
+        """Whether our own program runs on it right now."""
+        return self.ifindex != 0 and self.program_id != 0 and self.program_id == self.expected_id
+
+
+@dataclass(frozen=True, slots=True)
+class WallInfo:
+    """What the load wrote down about itself.
+
+    ``policy`` is ``"enforce"`` or ``"observe"``. Capacities are entries. ``loaded_ms`` is Unix milliseconds.
+    ``config_digest`` is the hex SHA-256 prefix (16 digits) of the data-path part of the config it was compiled from.
+    """
+
+    instance: str
+    policy: str
+    layout: int
+    tick_hz: int
+    cpus: int
+    ban_capacity: int
+    ban_prefix_capacity: int
+    source_capacity: int
+    prefix_capacity: int
+    loaded_ms: int
+    config_digest: str
+
+
+class BanMap(Protocol):
+    """The kernel's bans, exact and by prefix, behind one face."""
+
+    def put(self, prefix: Prefix, remaining_ms: int | None) -> None:
+        """Ban, or replace the expiry of a ban that stands. Counters of a standing ban are kept.
+
+        Raises:
+            KernelError: the kernel refused; ENOSPC or E2BIG when the map is full.
+        """
+
+    def put_many(self, bans: Iterable[tuple[Prefix, int | None]]) -> int:
+        """Like :meth:`put` for many at once, fast. Gives how many were written."""
+
+    def remove(self, prefix: Prefix) -> bool:
+        """Lift a ban. Gives whether it stood."""
+
+    def remove_many(self, prefixes: Iterable[Prefix]) -> int:
+        """Lift many bans. Gives how many stood."""
+
+    def get(self, prefix: Prefix) -> KernelBan | None:
+        """The ban on exactly this prefix."""
+
+    def entries(self) -> Iterator[KernelBan]:
+        """All bans in the kernel, in no order, lapsed ones that were not swept yet included."""
+
+    def clear(self) -> int:
+        """Lift all. Gives how many stood."""
+
+    def sweep(self) -> int:
+        """Free the slots of lapsed bans. Gives how many were freed."""
+
+    def __len__(self) -> int:
+        """How many slots are taken."""
+
+
+class AllowMap(Protocol):
+    """Prefixes whose packets pass before any ban is looked up."""
+
+    def put(self, prefix: Prefix) -> None:
+        """Allow."""
+
+    def remove(self, prefix: Prefix) -> bool:
+        """Stop allowing. Gives whether it stood."""
+
+    def entries(self) -> Iterator[Prefix]:
+        """All of them."""
+
+
+class Dataplane(Protocol):
+    """A loaded wall."""
+
+    @property
+    def info(self) -> WallInfo:
+        """What the load wrote down."""
+
+    @property
+    def bans(self) -> BanMap:
+        """The bans."""
+
+    @property
+    def allow(self) -> AllowMap:
+        """The allowlist."""
+
+    def set_own_addresses(self, addresses: Iterable[Prefix]) -> bool:
+        """Tell the kernel which single addresses are this host's own. Gives whether anything changed."""
+
+    def interfaces(self) -> list[InterfaceState]:
+        """Each interface that the wall is meant to stand on."""
+
+    def reattach(self, name: str) -> bool:
+        """Put our pinned program back on an interface that vanished and came back. Gives whether it was needed.
+
+        Raises:
+            ForeignProgramError: another program has taken the place meanwhile.
+            KernelError: the kernel refused.
+        """
+
+    def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
+        """Totals since load, by interface name and reason. Reasons never seen are left out."""
+
+    def sources(self) -> MeterSnapshot:
+        """The source meters (numpy)."""
+
+    def prefixes(self) -> MeterSnapshot:
+        """The /24 and /48 meters (numpy)."""
+
+    def close(self) -> None:
+        """Let go of every file descriptor and mapping. The wall stays up."""

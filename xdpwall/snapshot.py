@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel's meters look like from Python: numpy records, and the moment they were read.
+
+A leaf, so that detection can work on snapshots without knowing where they come from. ``dataplane.layout`` checks the
+record against the C struct at load. Imports numpy: verbs that only ask must not import this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+METER_DTYPE = np.dtype(
+    [
+        ("key", "<u8"),
+        ("packets", "<u8"),
+        ("bytes", "<u8"),
+        ("syn", "<u4"),
+        ("udp", "<u4"),
+        ("icmp", "<u4"),
+        ("fragments", "<u4"),
+        ("drops", "<u4"),
+        ("first", "<u4"),
+        ("last", "<u4"),
+        ("spare0", "<u4"),
+        ("spare1", "<u4"),
+        ("spare2", "<u4"),
+    ]
+)
+"""One meter slot, ``struct meter`` of ``bpf/types.h``, 64 bytes.
+
+``key``: the source, or the prefix, as the kernel packs it (``dataplane.keys``); 0 is an empty slot.
+``packets`` and ``bytes`` (L2 length): all that was seen of it since ``first``, dropped or passed. ``syn``: TCP with SYN
+and without ACK. ``udp``, ``icmp`` (v4 and v6), ``fragments`` (first and later ones). ``drops``: of them, dropped after
+the ban stages. The 32-bit counters wrap. ``first``, ``last``: kernel ticks modulo 2**32 (``MeterSnapshot.now_tick``).
+"""
+
+Meters = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSnapshot:
+    """All slots of one meter table at one moment.
+
+    Args:
+        slots: copied records, shape ``(cpus * slots_per_cpu,)``, dtype :data:`METER_DTYPE`. The place of a slot never
+            changes between snapshots of one wall, its key may: the same source can have a slot on each CPU. Rows of
+            one CPU are contiguous. A slot whose key is 0 is empty.
+        mono_ns: when it was read.
+        now_tick: the kernel's tick at that moment, full 64 bits.
+        tick_hz: ticks per second.
+    """
+
+    slots: Meters
+    mono_ns: int
+    now_tick: int
+    tick_hz: int
