@@ -4,6 +4,11 @@
 PYTHON ?= /usr/bin/python3
 export PYTHON
 BIN := .venv/bin
+# More arguments: make run ARGS="-i eth1", make test-unit ARGS="-k codec", make demo ARGS="-o json".
+ARGS ?=
+# What test-fresh installs: a suite of Debian.
+SUITE ?= bookworm
+C_FILES = $(shell find bpf -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 
@@ -14,3 +19,65 @@ help: ## list the targets
 .PHONY: setup
 setup: ## install what is missing, make .venv (repeat: instant)
 	@packaging/setup
+
+.PHONY: demo
+demo: need-root setup ## set up, then a DDoS attack against a real server, in the lab (root)
+	@$(BIN)/xdpwall lab run labour2019 $(ARGS)
+
+.PHONY: run
+run: need-root setup ## the wall in the foreground on this host: ARGS="-i eth1" (root)
+	@$(BIN)/xdpwall run $(ARGS)
+
+.PHONY: test
+test: need-root setup ## every test, on real XDP and real namespaces (root)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## only the tests that need neither root nor a kernel
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: test-bpf
+test-bpf: need-root setup ## only the tests of the C program, through BPF_PROG_TEST_RUN (root)
+	@$(BIN)/python -m pytest tests/bpf $(ARGS)
+
+.PHONY: test-lab
+test-lab: need-root setup ## only the tests in network namespaces (root)
+	@$(BIN)/python -m pytest tests/lab $(ARGS)
+
+.PHONY: test-fresh
+test-fresh: need-root ## prove demo and test on a fresh minimal Debian: SUITE=trixie (root)
+	@packaging/test-fresh $(SUITE)
+
+.PHONY: check
+check: setup check-bpf ## lint, format, types, C warnings as errors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(if $(C_FILES),$(BIN)/clang-format --dry-run -Werror $(C_FILES))
+
+.PHONY: check-bpf
+check-bpf: setup
+	@if [ -e xdpwall/dataplane/check.py ]; then $(BIN)/python -m xdpwall.dataplane.check; fi
+
+.PHONY: format
+format: setup ## let the tools lay out Python and C
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format -q .
+	@$(if $(C_FILES),$(BIN)/clang-format -i $(C_FILES))
+
+.PHONY: bench
+bench: need-root setup ## measure what the wall costs a packet (root)
+	@if [ ! -e xdpwall/interface/cli/bench.py ]; then \
+		echo "bench: there is no benchmark yet" >&2; exit 1; fi
+	@$(BIN)/xdpwall bench $(ARGS)
+
+.PHONY: clean
+clean: ## remove .venv, caches and build results; touches no loaded wall
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@find xdpwall tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: need-root
+need-root:
+	@if [ "$$(id -u)" != 0 ]; then \
+		echo "make $(firstword $(MAKECMDGOALS)): needs root, for network namespaces and BPF: sudo make $(MAKECMDGOALS)" >&2; \
+		echo "(without root: make setup, make check, make test-unit)" >&2; exit 1; fi
