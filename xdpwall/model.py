@@ -51,7 +51,9 @@ class Prefix:
             packed, length = packed[12:], length - 96
         prefix = cls.covering(packed, length)
         if prefix.packed != packed:
-            raise AddressError(f"{text!r}: bits are set beyond the prefix length", hint=f"did you mean {prefix}?")
+            raise AddressError(
+                f"{text!r}: bits are set beyond the prefix length", hint=f"did you mean {prefix}?"
+            )
         return prefix
 
     @classmethod
