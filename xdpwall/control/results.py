@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shapes of what the control ops answer, and so of `-o json` (which adds ``"schema": 1``).
+
+The controller and the offline path build the same shapes. Counts are plain integers in base units; a name's suffix says
+which. Times ending in ``_ms`` are Unix milliseconds, or a duration where the name says so (``remaining_ms``).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+State = Literal["QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED"]
+
+
+class ControllerResult(TypedDict):
+    """The controller process. Only ``running`` is there when none runs."""
+
+    running: bool
+    pid: NotRequired[int]
+    uptime_ms: NotRequired[int]
+    cpu_ms: NotRequired[int]
+    rss_kb: NotRequired[int]
+    ticks: NotRequired[int]
+    tick_lag_ms: NotRequired[int]
+
+
+class InterfaceResult(TypedDict):
+    """One interface of the wall. ``mode`` is null and ``ifindex`` 0 while it is missing."""
+
+    name: str
+    ifindex: int
+    mode: str | None
+    attached: bool
+    program_id: int
+
+
+class RatesResult(TypedDict):
+    """What the wall sees per second, over the last second or so. ``bps`` is bits of L2 frames."""
+
+    pps: int
+    bps: int
+    dropped_pps: int
+    passed_pps: int
+
+
+class TotalsResult(TypedDict):
+    """What the wall has seen since it was loaded."""
+
+    packets: int
+    bytes: int
+    dropped_packets: int
+    dropped_bytes: int
+    passed_packets: int
+    passed_bytes: int
+
+
+class BanCountsResult(TypedDict):
+    """How many bans stand, and how many fit."""
+
+    exact: int
+    prefix: int
+    capacity: int
+    prefix_capacity: int
+
+
+class StatusResult(TypedDict):
+    """``status``. ``rates`` is missing without a controller; ``problems`` says in plain words what is wrong."""
+
+    instance: str
+    version: str
+    controller: ControllerResult
+    policy: str
+    loaded_ms: int
+    interfaces: list[InterfaceResult]
+    rates: NotRequired[RatesResult]
+    totals: TotalsResult
+    bans: BanCountsResult
+    allow: int
+    state: State
+    problems: list[str]
+
+
+class SourceResult(TypedDict):
+    """One metered source. ``drops`` counts drops after the ban stages."""
+
+    source: str
+    packets: int
+    bytes: int
+    pps: int
+    bps: int
+    syn_pps: int
+    udp_pps: int
+    icmp_pps: int
+    fragments: int
+    drops: int
+    first_seen_ms: int
+    last_seen_ms: int
+    banned: bool
+    allowed: bool
+
+
+class SourcesResult(TypedDict):
+    """``sources``. ``metered`` is how many sources have a meter right now."""
+
+    sources: list[SourceResult]
+    metered: int
+
+
+class VerdictResult(TypedDict):
+    """Packets of one interface with one verdict. ``pps`` is missing without a controller."""
+
+    interface: str
+    reason: str
+    action: Literal["pass", "drop"]
+    packets: int
+    bytes: int
+    pps: NotRequired[int]
+    meaning: str
+
+
+class VerdictsResult(TypedDict):
+    """``verdicts``. Under ``observe`` the action is what would have been done."""
+
+    policy: str
+    verdicts: list[VerdictResult]
+
+
+class BanResult(TypedDict):
+    """One ban; null times are for ever."""
+
+    prefix: str
+    reason: str
+    origin: str
+    created_ms: int
+    expires_ms: int | None
+    remaining_ms: int | None
+    strikes: int
+    dropped_packets: int
+    dropped_bytes: int
+
+
+class BanListResult(TypedDict):
+    """``ban.list``: what is banned now; lapsed bans are left out."""
+
+    bans: list[BanResult]
+
+
+class RefusedResult(TypedDict):
+    """One prefix that was not taken, and why."""
+
+    prefix: str
+    message: str
+    hint: str | None
+
+
+class BanAddResult(TypedDict):
+    """``ban.add``. ``updated`` stood already and got a new time. ``warnings``: done, but not wholly (database)."""
+
+    added: int
+    updated: int
+    refused: list[RefusedResult]
+    warnings: list[str]
+
+
+class BanDelResult(TypedDict):
+    """``ban.del``. ``missing`` were not banned: by themselves, though a wider ban may cover them (``covered_by``)."""
+
+    removed: int
+    missing: list[str]
+    covered_by: dict[str, str]
+    warnings: list[str]
+
+
+class BanTestResult(TypedDict):
+    """``ban.test``. ``ban`` covers the whole of ``prefix``. Allowed wins over banned: then ``banned`` is false."""
+
+    prefix: str
+    banned: bool
+    ban: BanResult | None
+    allowed_by: str | None
+
+
+class BanFlushResult(TypedDict):
+    """``ban.flush``."""
+
+    removed: int
+    warnings: list[str]
+
+
+class AllowEntryResult(TypedDict):
+    """One allowlist entry. ``origin`` is ``config`` or ``operator``."""
+
+    prefix: str
+    origin: str
+    reason: str
+    created_ms: int
+
+
+class AllowListResult(TypedDict):
+    """``allow.list``."""
+
+    allow: list[AllowEntryResult]
+
+
+class AllowAddResult(TypedDict):
+    """``allow.add``. ``lifted`` are the bans that lay inside; a wider ban stands, and allow wins over it."""
+
+    added: int
+    existing: int
+    lifted: list[str]
+    refused: list[RefusedResult]
+    warnings: list[str]
+
+
+class AllowDelResult(TypedDict):
+    """``allow.del``. ``refused``: entries of the config file, which only an edit of the file removes."""
+
+    removed: int
+    missing: list[str]
+    refused: list[RefusedResult]
+    warnings: list[str]
+
+
+class HistoryResult(TypedDict):
+    """One line of the record: what happened (``ban``, ``unban``, ``expire``, ...), to what, why, by whom."""
+
+    at_ms: int
+    event: str
+    prefix: str | None
+    origin: str
+    detail: str
+
+
+class HistoryListResult(TypedDict):
+    """``history``, newest first."""
+
+    history: list[HistoryResult]
+
+
+class ReloadResult(TypedDict):
+    """``reload``. ``needs_load``: changed keys that are compiled into the data path (`xdpwall load` applies them)."""
+
+    changed: list[str]
+    needs_load: list[str]
+
+
+class PingResult(TypedDict):
+    """``ping``."""
+
+    pid: int
+    instance: str
+    version: str
