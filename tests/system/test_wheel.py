@@ -27,12 +27,13 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_holds_every_source(checkout: Path, wheel: Path) -> None:
-    """Every module, and every file of bpf/ under xdpwall/_bpf."""
-    modules = {str(p.relative_to(checkout)) for p in (checkout / "xdpwall").rglob("*.py")}
+    """Every module and its data, and every file of bpf/ under xdpwall/_bpf."""
+    own = (p for p in (checkout / "xdpwall").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    modules = {str(p.relative_to(checkout)) for p in own}
     sources = {f"xdpwall/_bpf/{p.relative_to(checkout / 'bpf')}" for p in (checkout / "bpf").rglob("*.[ch]")}
     names = set(zipfile.ZipFile(wheel).namelist())
     assert sources
-    assert modules | sources | {"xdpwall/py.typed"} <= names
+    assert not (modules | sources) - names
     assert not [name for name in names if name.startswith(("tests/", "bpf/"))]
 
 
