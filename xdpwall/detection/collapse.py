@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many banned sources of one /24 or /48 become one ban."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xdpwall.detection.keys import Keys
+from xdpwall.detection.prefixset import PrefixSet
+from xdpwall.model import Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Collapse:
+    """One prefix to ban as a whole. ``sources`` are the keys of the banned sources that it covers."""
+
+    prefix: Prefix
+    sources: Keys
+
+    @property
+    def text(self) -> str:
+        """A ban's reason, for example ``40 banned sources within``."""
+        return f"{len(self.sources)} banned sources within"
+
+
+@dataclass(frozen=True, slots=True)
+class CollapsePlan:
+    """What to ban as a whole, the fullest prefix first, and what was spared though it is full enough.
+
+    ``held_back`` have an allowlisted or protected address in them.
+    """
+
+    collapses: list[Collapse]
+    held_back: list[Collapse]
+
+
+def collapse(
+    banned: Keys,
+    threshold: int,
+    *,
+    standing: PrefixSet,
+    spared: PrefixSet,
+    only: Iterable[int] | Keys | None = None,
+) -> CollapsePlan:
+    """Find the /24 and /48 with at least ``threshold`` banned sources.
+
+    Args:
+        banned: keys of exact bans of sources, unique.
+        threshold: how many make a prefix; 0 is off.
+        standing: bans that stand: a prefix that one of them covers is left out.
+        spared: what is never banned.
+        only: keys of sources banned since the last call: then only their prefixes are looked at.
+    """
+    raise NotImplementedError
