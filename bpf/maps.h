@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * All maps. Sizes come from the config as -D constants (xdpwall/dataplane/defines.py); every map is pinned, so a load on a
+ * loaded wall keeps them. Those marked mmap are read and written by Python without a system call.
+ *
+ * "key" is a source as packet.h packs it: eight bytes in network order, loaded as a native number.
+ */
+#ifndef XDPWALL_MAPS_H
+#define XDPWALL_MAPS_H
+
+#define MMAP 1024 /* BPF_F_MMAPABLE */
+#define NO_PREALLOC 1
+
+/* Banned sources. Index: top BAN_BITS of the hash. mmap, Python writes. */
+BPF_F_TABLE("array", u32, struct ban_line, ban4, 1 << BAN_BITS, MMAP);
+BPF_F_TABLE("array", u32, struct ban_line, ban6, 1 << BAN_BITS, MMAP);
+BPF_F_TABLE("array", u32, struct ban_keys, ban6_keys, 1 << BAN_BITS, MMAP);
+/* What they dropped, same index. mmap, the kernel adds, Python clears. */
+BPF_F_TABLE("array", u32, struct ban_hits, ban4_hits, 1 << BAN_BITS, MMAP);
+BPF_F_TABLE("array", u32, struct ban_hits, ban6_hits, 1 << BAN_BITS, MMAP);
+/* Bans whose set was full. Key: the source. Asked only where word[0] of the set says so. Python writes. */
+BPF_F_TABLE("hash", u64, struct ban_value, ban_overflow, BAN_OVERFLOW, 0);
+
+/* Is a prefix list worth asking? mmap, Python writes. See struct gate_word. */
+BPF_F_TABLE("array", u32, struct gate_word, gate, 2048, MMAP);
+/* Banned prefixes; an entry's expiry is never earlier than that of a ban around it. Python writes. */
+BPF_F_TABLE("lpm_trie", struct trie4_key, struct ban_value, ban_prefix4, BAN_PREFIXES, NO_PREALLOC);
+BPF_F_TABLE("lpm_trie", struct trie6_key, struct ban_value, ban_prefix6, BAN_PREFIXES, NO_PREALLOC);
+/* Allowed prefixes. The value means nothing. Python writes. */
+BPF_F_TABLE("lpm_trie", struct trie4_key, u32, allow4, ALLOW_PREFIXES, NO_PREALLOC);
+BPF_F_TABLE("lpm_trie", struct trie6_key, u32, allow6, ALLOW_PREFIXES, NO_PREALLOC);
+/* Addresses of this host and the broadcast addresses of its networks. The value means nothing. Python writes. */
+BPF_F_TABLE("hash", struct own_key, u32, own, 4096, NO_PREALLOC);
+
+/* Meters of sources. Index: cpu << SOURCE_BITS | set, for the counters then << 3 | way. mmap, the kernel writes. */
+BPF_F_TABLE("array", u32, struct tag_line, source_tags, CPUS << SOURCE_BITS, MMAP);
+BPF_F_TABLE("array", u32, struct meter, source_meters, CPUS << SOURCE_BITS << 3, MMAP);
+/* Meters of /24 and /48 prefixes, likewise. */
+BPF_F_TABLE("array", u32, struct tag_line, prefix_tags, CPUS << PREFIX_BITS, MMAP);
+BPF_F_TABLE("array", u32, struct meter, prefix_meters, CPUS << PREFIX_BITS << 3, MMAP);
+
+/* Verdicts. Index: (cpu * INTERFACES + slot of the interface) * REASON_SLOTS + reason. mmap, the kernel writes. */
+#define INTERFACES 16
+BPF_F_TABLE("array", u32, struct count, verdicts, CPUS *INTERFACES *REASON_SLOTS, MMAP);
+
+/* One entry. mmap, Python writes; no program reads it. */
+BPF_F_TABLE("array", u32, struct wall_meta, meta, 1, MMAP);
+/* Index: slot of the interface. mmap, Python writes; no program reads it. */
+BPF_F_TABLE("array", u32, struct interface_entry, interfaces, INTERFACES, MMAP);
+
+#endif

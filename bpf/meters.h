@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Meters of sources and prefixes: bounded memory, a flat cost, and no flood of random sources can push a real heavy one
+ * out. Each CPU has tables of its own, so nothing is shared and nothing is locked.
+ *
+ * A key's set is one line of eight tags with a score each. A packet of a key that is held raises its score. A packet of
+ * one that is not held takes the place with the lowest score if that is 0 or 1, and else lowers that score by one: a key
+ * must come oftener than its rivals to stay. Scores fade to a sixteenth each epoch (about a second), so what went silent
+ * makes room. (The idea is that of "frequent" or Misra-Gries counters, 1982, one small counter set a hash bucket, with
+ * decay.)
+ *
+ * The counters behind a place are touched only from a key's second packet on. So a flood in which every packet has a new
+ * source stays within the tag lines; what the first packet was is kept in the score's word until then, and nothing is
+ * lost of packet and kind counts. Only the bytes of the first packet are taken to be those of the second.
+ *
+ * score word: epoch (8 bits) | fresh (1) | kinds of the first packet, while fresh (5) | score (18).
+ */
+#ifndef XDPWALL_METERS_H
+#define XDPWALL_METERS_H
+
+#define SCORE_MAX 0x3ffffULL
+#define SCORE_KINDS 18
+#define SCORE_FRESH (1ULL << 23)
+#define SCORE_EPOCH 24
+
+/* A key's standing in its set after a packet of its own. */
+enum standing { NOT_HELD = 0, TAKEN = 1, SECOND = 2, HELD = 3 };
+
+struct touch {
+    u64 way;
+    u64 first_kinds; /* with SECOND: what the first packet was */
+    u32 standing;
+};
+
+/*
+ * The smaller of two numbers below 2^63, without a branch. The empty asm keeps clang 14 from making one again: scores are
+ * random, so the processor would guess wrong half the time.
+ */
+INLINE u64 lesser(u64 a, u64 b)
+{
+    s64 difference = a - b;
+    asm volatile("" : "+r"(difference));
+    s64 mask = difference >> 63;
+    asm volatile("" : "+r"(mask));
+    return b + (difference & mask);
+}
+
+INLINE u64 faded(u64 word, u64 epoch)
+{
+    u64 age = (epoch - (word >> SCORE_EPOCH)) & 0xff;
+    return (word & SCORE_MAX) >> lesser(age * 4, 31);
+}
+
+INLINE void touch_line(struct tag_line *line, u64 tag, u64 epoch, u64 kinds, u64 random, struct touch *touch)
+{
+    u64 found = 0;
+#pragma unroll
+    for (int way = 0; way < WAYS; way++) {
+        u64 difference = line->tag[way] ^ tag;
+        u64 equal = (difference - 1) >> 63;
+        asm volatile("" : "+r"(equal));
+        found += equal * (WAYS + way);
+    }
+    if (found) {
+        u64 way = found & (WAYS - 1);
+        u64 word = line->score[way];
+        u64 fresh = (word / SCORE_FRESH) & 1;
+        u64 score = faded(word, epoch) + 1;
+        score += score < 2;
+        line->score[way] = epoch << SCORE_EPOCH | lesser(score, SCORE_MAX);
+        touch->way = way;
+        touch->first_kinds = (word >> SCORE_KINDS) & 31 & -fresh;
+        touch->standing = HELD - fresh;
+        return;
+    }
+    u64 lowest = ~0ULL >> 1;
+#pragma unroll
+    for (int way = 0; way < WAYS; way++)
+        lowest = lesser(lowest, faded(line->score[way], epoch) << 3 | ((way ^ random) & 7));
+    u64 way = (lowest ^ random) & 7;
+    u64 score = lowest >> 3;
+    touch->way = way;
+    touch->first_kinds = 0;
+    if (score > 1) {
+        u64 keep = line->score[way] & (SCORE_FRESH | 31ULL << SCORE_KINDS);
+        line->score[way] = epoch << SCORE_EPOCH | keep | (score - 1);
+        touch->standing = NOT_HELD;
+        return;
+    }
+    line->tag[way] = tag;
+    line->score[way] = epoch << SCORE_EPOCH | SCORE_FRESH | kinds << SCORE_KINDS | 1;
+    touch->standing = TAKEN;
+}
+
+INLINE void add_to_meter(struct meter *meter, u64 key, struct packet *p, struct touch *touch)
+{
+    u32 now = p->now;
+    if (meter->key != key) {
+        /* The key goes first and comes last, so that a reader in between sees an empty place at worst. */
+        meter->key = 0;
+        asm volatile("" ::: "memory");
+        meter->packets = 0;
+        meter->bytes = 0;
+        meter->syn = 0;
+        meter->udp = 0;
+        meter->icmp = 0;
+        meter->fragments = 0;
+        meter->drops = 0;
+        meter->first = now;
+        asm volatile("" ::: "memory");
+        meter->key = key;
+    }
+    u64 packets = 1 + (touch->standing == SECOND);
+    u64 kinds = p->kinds, more = touch->first_kinds;
+    meter->packets += packets;
+    meter->bytes += packets * p->length;
+    meter->syn += (kinds & 1) + (more & 1);
+    meter->udp += (kinds >> 1 & 1) + (more >> 1 & 1);
+    meter->icmp += (kinds >> 2 & 1) + (more >> 2 & 1);
+    meter->fragments += (kinds >> 3 & 1) + (more >> 3 & 1);
+    meter->drops += (kinds >> 4 & 1) + (more >> 4 & 1);
+    meter->last = now;
+}
+
+INLINE void meter_source(struct packet *p)
+{
+    struct touch touch;
+    u32 set = p->cpu << SOURCE_BITS | p->hash >> (64 - SOURCE_BITS);
+    struct tag_line *line = source_tags.lookup(&set);
+    if (!line)
+        return;
+    touch_line(line, tag_of(p->key, p->hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds, p->hash, &touch);
+    if (touch.standing < SECOND)
+        return;
+    u32 slot = set << 3 | touch.way;
+    struct meter *meter = source_meters.lookup(&slot);
+    if (meter)
+        add_to_meter(meter, p->key, p, &touch);
+}
+
+/* /24 of IPv4, /48 of IPv6. */
+INLINE void meter_prefix(struct packet *p)
+{
+    struct touch touch;
+    u64 key = p->key & (p->is_v6 ? 0x0000ffffffffffffULL : 0x00ffffffffffffffULL);
+    u64 hash = mix(key);
+    u32 set = p->cpu << PREFIX_BITS | hash >> (64 - PREFIX_BITS);
+    struct tag_line *line = prefix_tags.lookup(&set);
+    if (!line)
+        return;
+    touch_line(line, tag_of(key, hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds, hash, &touch);
+    if (touch.standing < SECOND)
+        return;
+    u32 slot = set << 3 | touch.way;
+    struct meter *meter = prefix_meters.lookup(&slot);
+    if (meter)
+        add_to_meter(meter, key, p, &touch);
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the stages know of the packet in hand, and its hash.
+ */
+#ifndef XDPWALL_PACKET_H
+#define XDPWALL_PACKET_H
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum fragment_kind { NOT_FRAGMENT = 0, FIRST_FRAGMENT = 1, LATER_FRAGMENT = 2 };
+
+/* What a packet is, for the meters: bits. The order is that of the members of struct meter. */
+#define KIND_SYN 1
+#define KIND_UDP 2
+#define KIND_ICMP 4
+#define KIND_FRAGMENT 8
+#define KIND_DROPPED 16
+
+struct packet {
+    void *data;
+    void *end;       /* of what can be read: the first buffer of a jumbo frame */
+    u64 key;         /* the source: see the comment of V4_MARK */
+    u64 hash;        /* of key */
+    u32 length;      /* of the whole frame, bytes */
+    u32 l3;          /* offset of the IP header */
+    u32 l4;          /* offset of what follows IP and its extension headers */
+    u32 l4_length;   /* bytes that the IP header promises from l4 on */
+    u32 is_v6;
+    u32 protocol;    /* at l4 */
+    u32 fragment;    /* enum fragment_kind */
+    u32 kinds;       /* KIND_* */
+    u32 cpu;
+    u32 is_link;     /* keeps the link alive: never dropped by a list */
+    u32 hop_limit;
+    u64 now;         /* ticks */
+};
+
+/*
+ * A key is eight bytes in network order: the first half of an IPv6 address (a host owns its /64), or ff:ff:00:00 and
+ * the IPv4 address. ff00::/8 is multicast, which is never a source, so no IPv6 key can be taken for an IPv4 one.
+ * Loaded on little-endian machines, the mark is in the low half. (dataplane/keys.py is the same in Python.)
+ */
+#define V4_MARK 0x000000000000ffffULL
+
+/*
+ * 64 bits from 64 bits: two rounds of multiply and fold. The constants are odd and have well-spread bits (2^64 divided
+ * by the golden ratio; the multiplier of SplitMix64's relative in Steele and others, "Fast splittable pseudorandom number
+ * generators", 2014). SEED is random per wall, so an attacker cannot choose sources that share a set.
+ * Top bits: index of the set. Bits 12 to 43: tag. dataplane/hashing.py is the same in Python.
+ */
+INLINE u64 mix(u64 key)
+{
+    u64 hash = (key ^ SEED) * 0x9e3779b97f4a7c15ULL;
+    hash ^= hash >> 32;
+    hash *= 0xd6e8feb86659fd93ULL;
+    return hash ^ (hash >> 29);
+}
+
+/* A 32-bit name for a key within its set. IPv4: the address itself, so two addresses never share it. Never 0. */
+INLINE u64 tag_of(u64 key, u64 hash)
+{
+    if ((u32)key == (u32)V4_MARK)
+        return key >> 32;
+    u64 tag = (hash >> 12) & 0xffffffff;
+    return tag ? tag : 1;
+}
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The end of every path: count the reason, give the verdict.
+ */
+#ifndef XDPWALL_VERDICT_H
+#define XDPWALL_VERDICT_H
+
+/* OBSERVE (policy = "observe"): counts what would be dropped, drops nothing. */
+INLINE int verdict(struct packet *p, enum reason reason)
+{
+    u32 index = (p->cpu * INTERFACES + INTERFACE_SLOT) * REASON_SLOTS + reason;
+    struct count *count = verdicts.lookup(&index);
+    if (count) {
+        count->packets++;
+        count->bytes += p->length;
+    }
+    return reason >= FIRST_DROP && !OBSERVE ? XDP_DROP : XDP_PASS;
+}
+
+#endif

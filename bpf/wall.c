@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * xdpwall's XDP program. Compiled by bcc for one config: what is off is not in the code.
+ *
+ * parse -> malformed -> link -> own source -> allow -> banned source -> banned prefix -> meters -> pass
+ *
+ * -D: CPUS SEED BAN_BITS BAN_OVERFLOW BAN_PREFIXES ALLOW_PREFIXES SOURCE_BITS PREFIX_BITS (sizes)
+ *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS (0 or 1)
+ */
+#include <uapi/linux/bpf.h>
+
+#include "net.h"
+#include "reasons.h"
+#include "types.h"
+#include "maps.h"
+#include "constants.h"
+#include "packet.h"
+#include "time.h"
+#include "parse.h"
+#include "lists.h"
+#include "bans.h"
+#include "meters.h"
+#include "verdict.h"
+
+/* bpf_xdp_get_buff_len is helper 188, since 5.18; bcc 0.26 has no name for it. Only reached where JUMBO is 1. */
+static u64 (*xdp_frame_length)(struct xdp_md *ctx) = (void *)188;
+
+INLINE enum reason parse(struct packet *p)
+{
+    __be16 type = 0;
+    enum reason reason = parse_ethernet(p, &type);
+    if (reason)
+        return reason;
+    if (type == ETH_IPV4)
+        reason = parse_ipv4(p);
+    else if (type == ETH_IPV6)
+        reason = parse_ipv6(p);
+    else
+        return REASON_PASS_NOT_IP;
+    if (reason || p->is_link)
+        return reason;
+    return parse_transport(p);
+}
+
+/* The lists, for a packet whose source is known. */
+INLINE enum reason ask_lists(struct packet *p)
+{
+    u32 listed = ask_gate(p);
+    if (CHECK_OWN && listed & GATE_OWN && is_own(p))
+        return REASON_SOURCE_OWN;
+    if (listed & GATE_ALLOW && is_allowed(p))
+        return REASON_PASS_ALLOWED;
+    if (is_source_banned(p))
+        return REASON_BANNED_SOURCE;
+    if (listed & GATE_BAN && is_prefix_banned(p))
+        return REASON_BANNED_PREFIX;
+    return REASON_PASS;
+}
+
+INLINE enum reason decide(struct packet *p)
+{
+    enum reason reason = parse(p);
+    if (reason == REASON_PASS_NOT_IP)
+        return reason;
+    if (reason && !CHECK_MALFORMED) {
+        if (!p->key)
+            return REASON_PASS;
+        reason = REASON_PASS;
+    }
+    /* A source that no host can have is nobody's: it must not fill the meters. The others are somebody's. */
+    if (reason && reason <= REASON_SOURCE_OWN)
+        return reason;
+    if (p->is_link && !reason)
+        return REASON_PASS_LINK;
+    p->hash = mix(p->key);
+    if (reason)
+        p->kinds |= KIND_DROPPED;
+    else
+        reason = ask_lists(p);
+    if (METERS && reason != REASON_SOURCE_OWN && reason != REASON_BANNED_SOURCE && reason != REASON_BANNED_PREFIX) {
+        meter_source(p);
+        meter_prefix(p);
+    }
+    return reason;
+}
+
+int wall(struct xdp_md *ctx)
+{
+    struct packet p = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
+    p.length = JUMBO ? xdp_frame_length(ctx) : p.end - p.data;
+    p.cpu = bpf_get_smp_processor_id();
+    p.now = bpf_jiffies64();
+    return verdict(&p, decide(&p));
+}
+
+/* Test-run by the loader and the controller, never attached: what time the kernel has. 16 bytes: ticks, nanoseconds. */
+int wall_clock(struct xdp_md *ctx)
+{
+    u64 *time = (void *)(long)ctx->data;
+    if ((void *)(time + 2) > (void *)(long)ctx->data_end)
+        return XDP_ABORTED;
+    time[0] = bpf_jiffies64();
+    time[1] = bpf_ktime_get_ns();
+    return XDP_DROP;
+}
