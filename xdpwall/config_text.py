@@ -109,7 +109,7 @@ def effective(config: Config) -> list[Effective]:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML writes it. JSON agrees with TOML on texts, numbers and lists of them; long numbers are grouped."""
+    """A value as TOML writes it. JSON agrees with TOML on texts, numbers and lists; long numbers are grouped."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:_}" if value >= 10_000 else str(value)
     return json.dumps(value, ensure_ascii=False)
