@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the result objects from a wall and the record of it. The same with a controller and without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from xdpwall import __version__
+from xdpwall.control.book import Book
+from xdpwall.control.guard import Guard
+from xdpwall.control.results import (
+    AllowEntryResult,
+    AllowListResult,
+    BanCountsResult,
+    BanResult,
+    ControllerResult,
+    InterfaceResult,
+    State,
+    StatusResult,
+    TotalsResult,
+    VerdictResult,
+    VerdictsResult,
+)
+from xdpwall.dataplane.interface import Count, Dataplane, InterfaceState, KernelBan
+from xdpwall.model import Ban, Origin
+from xdpwall.reasons import Reason
+
+Counts = Mapping[str, Mapping[Reason, Count]]
+
+
+def ban_result(ban: Ban, now_ms: int, kernel: KernelBan | None) -> BanResult:
+    """One ban of the record, with what the kernel counted for it."""
+    return BanResult(
+        prefix=str(ban.prefix),
+        reason=ban.reason,
+        origin=ban.origin.value,
+        created_ms=ban.created_ms,
+        expires_ms=ban.expires_ms,
+        remaining_ms=ban.remaining_ms(now_ms),
+        strikes=ban.strikes,
+        dropped_packets=kernel.packets if kernel is not None else 0,
+        dropped_bytes=kernel.bytes if kernel is not None else 0,
+    )
+
+
+def ban_results(wall: Dataplane | None, book: Book, now_ms: int) -> Iterator[BanResult]:
+    """All live bans: those in the kernel with their counters, then those on record that the kernel lacks."""
+    shown = 0
+    if wall is not None:
+        for kernel in wall.bans.entries():
+            if kernel.remaining_ms == 0:
+                continue
+            ban = book.get(kernel.prefix)
+            if ban is None:
+                end = None if kernel.remaining_ms is None else now_ms + kernel.remaining_ms
+                ban = Ban(kernel.prefix, now_ms, end, "in the kernel, not on record", Origin.KERNEL)
+            else:
+                shown += 1
+            yield ban_result(ban, now_ms, kernel)
+    if shown == len(book):
+        return
+    for ban in book.bans():
+        if not ban.is_over(now_ms) and (wall is None or wall.bans.get(ban.prefix) is None):
+            yield ban_result(ban, now_ms, None)
+
+
+def allow_list(guard: Guard) -> AllowListResult:
+    """The allowlist, in order of address."""
+    entries = sorted((entry for _, entry in guard.allow.items()), key=lambda e: (e.prefix.version, e.prefix))
+    return AllowListResult(
+        allow=[
+            AllowEntryResult(prefix=str(e.prefix), origin=e.origin, reason=e.reason, created_ms=e.created_ms)
+            for e in entries
+        ]
+    )
+
+
+def totals(counts: Counts, policy: str) -> TotalsResult:
+    """Sums of all interfaces and reasons. Under ``observe`` nothing is dropped, so all of it passed."""
+    result = TotalsResult(
+        packets=0, bytes=0, dropped_packets=0, dropped_bytes=0, passed_packets=0, passed_bytes=0
+    )
+    for reasons in counts.values():
+        for reason, count in reasons.items():
+            result["packets"] += count.packets
+            result["bytes"] += count.bytes
+            if reason.drops and policy == "enforce":
+                result["dropped_packets"] += count.packets
+                result["dropped_bytes"] += count.bytes
+            else:
+                result["passed_packets"] += count.packets
+                result["passed_bytes"] += count.bytes
+    return result
+
+
+def verdicts(
+    counts: Counts, policy: str, rates: Mapping[tuple[str, Reason], int] | None = None
+) -> VerdictsResult:
+    """Every verdict seen so far, by interface. ``rates`` are packets per second, when somebody measures them."""
+    rows: list[VerdictResult] = []
+    for name in sorted(counts):
+        for reason in sorted(counts[name]):
+            count = counts[name][reason]
+            row = VerdictResult(
+                interface=name,
+                reason=reason.label,
+                action="drop" if reason.drops else "pass",
+                packets=count.packets,
+                bytes=count.bytes,
+                meaning=reason.meaning,
+            )
+            if rates is not None:
+                row["pps"] = rates.get((name, reason), 0)
+            rows.append(row)
+    return VerdictsResult(policy=policy, verdicts=rows)
+
+
+def interface_problems(interfaces: list[InterfaceState]) -> list[str]:
+    """What is wrong with the interfaces, one sentence each."""
+    problems = []
+    for state in interfaces:
+        if not state.ifindex:
+            problems.append(
+                f"{state.name}: the interface is missing; the wall goes up there when it comes back"
+            )
+        elif not state.attached:
+            problems.append(f"{state.name}: the wall does not run there; `xdpwall load` puts it back")
+        elif state.mode == "generic":
+            problems.append(
+                f"{state.name}: generic mode, several times slower; the driver takes no native XDP"
+            )
+    return problems
+
+
+def status(
+    paths_instance: str,
+    wall: Dataplane,
+    book: Book,
+    guard: Guard,
+    *,
+    controller: ControllerResult,
+    state: State,
+    problems: list[str],
+    counts: Counts | None = None,
+    interfaces: list[InterfaceState] | None = None,
+) -> StatusResult:
+    """The whole of ``status`` but the rates. ``counts`` and ``interfaces`` are read anew when not given."""
+    info = wall.info
+    states = wall.interfaces() if interfaces is None else interfaces
+    return StatusResult(
+        instance=paths_instance,
+        version=__version__,
+        controller=controller,
+        policy=info.policy,
+        loaded_ms=info.loaded_ms,
+        interfaces=[
+            InterfaceResult(
+                name=s.name, ifindex=s.ifindex, mode=s.mode, attached=s.attached, program_id=s.program_id
+            )
+            for s in states
+        ],
+        totals=totals(wall.verdicts() if counts is None else counts, info.policy),
+        bans=BanCountsResult(
+            exact=book.exact,
+            prefix=book.wide,
+            capacity=info.ban_capacity,
+            prefix_capacity=info.ban_prefix_capacity,
+        ),
+        allow=len(guard.allow),
+        state=state,
+        problems=problems,
+    )
