@@ -47,7 +47,7 @@ def test_every_verb_is_documented() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "xdpwall", "--help"], capture_output=True, text=True, check=True
     )
-    listed = done.stdout.split("Commands:", 1)[1]
+    listed = done.stdout.split("Verbs:", 1)[1]
     verbs = set(re.findall(r"^  ([a-z-]+)  ", listed, re.MULTILINE))
     assert verbs
     assert verbs <= {words[0] for words in documented_commands()}
