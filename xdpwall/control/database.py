@@ -22,6 +22,8 @@ from xdpwall.model import Ban, Origin, Prefix
 
 HISTORY_ROWS = 2_000_000
 """Most lines of history, whatever their age: about 250 MB. A flood of bans must not fill the disk."""
+STRIKE_ROWS = 262_144
+"""Most repeat offenders that are read back: as many as detection remembers."""
 BUSY_SECONDS = 5.0
 _CHECK_BYTES = 64 << 20
 """Files up to this size are checked whole when opened (about a second); larger ones when a page is met."""
@@ -58,7 +60,7 @@ EVENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """A repeat offender: how many bans, and when the last one was given."""
+    """A repeat offender: how many bans, and when the last one ended."""
 
     prefix: Prefix
     strikes: int
@@ -94,17 +96,22 @@ class Database:
         path: the file; it and its folder are made when missing.
         now_ms: Unix milliseconds, for the name of a file kept aside.
 
+        read_only: only look: nothing is made, mended or kept aside.
+
     ``notes`` says in plain words what had to be done to open it. ``fresh`` is whether it began empty.
 
     Raises:
         StoreError: the file can be neither opened nor replaced.
     """
 
-    def __init__(self, path: Path, *, now_ms: int) -> None:
+    def __init__(self, path: Path, *, now_ms: int = 0, read_only: bool = False) -> None:
         self.path = path
         self.notes: list[str] = []
         self.fresh = False
         try:
+            if read_only:
+                self._db = self._look()
+                return
             _make_private(path)
             try:
                 self._db = self._open()
@@ -178,11 +185,10 @@ class Database:
             ),
         )
 
-    def bans(self, now_ms: int) -> Iterator[Ban]:
-        """Every stored ban that has not lapsed."""
-        columns = "packed, length, created_ms, expires_ms, origin, strikes, reason"
-        query = f"SELECT {columns} FROM bans WHERE expires_ms IS NULL OR expires_ms > ?"  # noqa: S608  (constant)
-        for packed, length, created, expires, origin, strikes, reason in self._rows(query, now_ms):
+    def bans(self) -> Iterator[Ban]:
+        """Every stored ban, also those that lapsed and were not taken out yet."""
+        query = "SELECT packed, length, created_ms, expires_ms, origin, strikes, reason FROM bans"
+        for packed, length, created, expires, origin, strikes, reason in self._rows(query):
             yield Ban(Prefix(packed, length), created, expires, reason, Origin(origin), strikes)
 
     def allow(self) -> list[AllowEntry]:
@@ -196,8 +202,9 @@ class Database:
         ]
 
     def strikes(self, since_ms: int) -> Iterator[Strike]:
-        """Every repeat offender whose last ban was given at or after this time."""
-        for packed, length, strikes, last in self._rows("SELECT * FROM strikes WHERE last_ms >= ?", since_ms):
+        """The newest repeat offenders whose last ban ended at or after this time."""
+        query = "SELECT packed, length, strikes, last_ms FROM strikes WHERE last_ms >= ? ORDER BY last_ms DESC LIMIT ?"
+        for packed, length, strikes, last in self._rows(query, since_ms, STRIKE_ROWS):
             yield Strike(Prefix(packed, length), strikes, last)
 
     def history(self, limit: int, since_ms: int = 0) -> list[tuple[int, str, str | None, str, str]]:
@@ -205,8 +212,8 @@ class Database:
         query = "SELECT at_ms, event, prefix, origin, detail FROM history WHERE at_ms >= ? ORDER BY id DESC LIMIT ?"
         return list(self._rows(query, since_ms, limit))
 
-    def prune(self, *, history_before_ms: int, strikes_before_ms: int, now_ms: int) -> int:
-        """Forget old lines of history, old strikes and lapsed bans. Gives how many lines of history went."""
+    def prune(self, *, history_before_ms: int, strikes_before_ms: int) -> int:
+        """Forget old lines of history and old strikes. Gives how many lines of history went."""
         try:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -215,7 +222,6 @@ class Database:
                     "DELETE FROM history WHERE id <= (SELECT MAX(id) FROM history) - ?", (HISTORY_ROWS,)
                 ).rowcount
                 self._db.execute("DELETE FROM strikes WHERE last_ms < ?", (strikes_before_ms,))
-                self._db.execute("DELETE FROM bans WHERE expires_ms <= ?", (now_ms,))
             return gone
         except sqlite3.Error as error:
             raise self._fault("pruned", error) from error
@@ -247,6 +253,14 @@ class Database:
     def _fault(self, verb: str, error: sqlite3.Error) -> StoreError:
         kind = DamagedError if _is_damage(error) else StoreError
         return kind(f"{self.path}: the state database cannot be {verb}: {error}")
+
+    def _look(self) -> sqlite3.Connection:
+        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version != VERSION:
+            db.close()
+            raise _UnusableError(f"it has schema {version}, this xdpwall reads {VERSION}")
+        return db
 
     def _open(self) -> sqlite3.Connection:
         known = self.path.exists() and self.path.stat().st_size > 0

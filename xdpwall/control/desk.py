@@ -64,9 +64,10 @@ class Desk:
         result = BanAddResult(added=0, updated=0, refused=[], warnings=[])
         wanted: dict[Prefix, Ban] = {}
         for item in items:
-            for_ms = (
-                item.get("for_ms", defaults["for_ms"]) if "for_ms" in {*item, *defaults} else self.ban_time_ms
-            )
+            for_ms = self.ban_time_ms
+            for given in (defaults, item):
+                if "for_ms" in given:
+                    for_ms = given["for_ms"]
             reason = item.get("reason", defaults.get("reason", ""))
             try:
                 prefix = Prefix.parse_source(item["prefix"])

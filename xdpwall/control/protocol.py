@@ -189,9 +189,20 @@ def decode_request(line: bytes) -> tuple[str, dict[str, Any]]:
             hint="client and controller are of different versions: restart the controller",
         )
     op = request.pop("op", None)
-    if not isinstance(op, str) or op not in OPS:
+    if not isinstance(op, str):
         raise InputError(f"unknown op {op!r}", hint=f"ops: {', '.join(OPS)}")
-    return op, _check_fields(op, request, OPS[op])
+    return op, check_args(op, request)
+
+
+def check_args(op: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an op, checked, defaults filled in.
+
+    Raises:
+        InputError: an unknown op, or an argument that does not fit.
+    """
+    if op not in OPS:
+        raise InputError(f"unknown op {op!r}", hint=f"ops: {', '.join(OPS)}")
+    return _check_fields(op, args, OPS[op])
 
 
 def encode_request(op: str, args: Mapping[str, Any]) -> bytes:

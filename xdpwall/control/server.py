@@ -8,6 +8,7 @@ sends rubbish gets an error; one that sends half a line or never reads is hung u
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -178,7 +179,7 @@ class Server:
         await self._send(writer, start.encode())
         separator = b""
         while True:
-            piece = [item for item, _ in zip(listing.items, range(_SLICE), strict=False)]
+            piece = list(itertools.islice(listing.items, _SLICE))
             if not piece:
                 break
             text = json.dumps(piece, separators=(",", ":"))[1:-1].encode()

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from xdpwall import __version__
 from xdpwall.control.book import Book
@@ -21,7 +22,7 @@ from xdpwall.control.results import (
     VerdictResult,
     VerdictsResult,
 )
-from xdpwall.dataplane.interface import Count, Dataplane, InterfaceState, KernelBan
+from xdpwall.dataplane.interface import Count, Dataplane, InterfaceState, KernelBan, WallInfo
 from xdpwall.model import Ban, Origin
 from xdpwall.reasons import Reason
 
@@ -115,7 +116,7 @@ def verdicts(
     return VerdictsResult(policy=policy, verdicts=rows)
 
 
-def interface_problems(interfaces: list[InterfaceState]) -> list[str]:
+def interface_problems(interfaces: Iterable[InterfaceState]) -> list[str]:
     """What is wrong with the interfaces, one sentence each."""
     problems = []
     for state in interfaces:
@@ -132,39 +133,51 @@ def interface_problems(interfaces: list[InterfaceState]) -> list[str]:
     return problems
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the kernel says right now. Without a wall: no info, no interfaces, no counts."""
+
+    info: WallInfo | None = None
+    interfaces: tuple[InterfaceState, ...] = ()
+    counts: Counts = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, wall: Dataplane | None) -> Moment:
+        """Read it."""
+        return cls() if wall is None else cls(wall.info, tuple(wall.interfaces()), wall.verdicts())
+
+
 def status(
-    paths_instance: str,
-    wall: Dataplane,
+    instance: str,
+    moment: Moment,
     book: Book,
     guard: Guard,
     *,
     controller: ControllerResult,
     state: State,
     problems: list[str],
-    counts: Counts | None = None,
-    interfaces: list[InterfaceState] | None = None,
 ) -> StatusResult:
-    """The whole of ``status`` but the rates. ``counts`` and ``interfaces`` are read anew when not given."""
-    info = wall.info
-    states = wall.interfaces() if interfaces is None else interfaces
+    """The whole of ``status`` but the rates."""
+    info = moment.info
+    policy = "none" if info is None else info.policy
     return StatusResult(
-        instance=paths_instance,
+        instance=instance,
         version=__version__,
         controller=controller,
-        policy=info.policy,
-        loaded_ms=info.loaded_ms,
+        policy=policy,
+        loaded_ms=0 if info is None else info.loaded_ms,
         interfaces=[
             InterfaceResult(
                 name=s.name, ifindex=s.ifindex, mode=s.mode, attached=s.attached, program_id=s.program_id
             )
-            for s in states
+            for s in moment.interfaces
         ],
-        totals=totals(wall.verdicts() if counts is None else counts, info.policy),
+        totals=totals(moment.counts, policy),
         bans=BanCountsResult(
             exact=book.exact,
             prefix=book.wide,
-            capacity=info.ban_capacity,
-            prefix_capacity=info.ban_prefix_capacity,
+            capacity=0 if info is None else info.ban_capacity,
+            prefix_capacity=0 if info is None else info.ban_prefix_capacity,
         ),
         allow=len(guard.allow),
         state=state,
