@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The entry point, and the one place that decides between a traceback, a hint and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from xdpwall import __version__
+from xdpwall.errors import XdpwallError
+from xdpwall.interface.cli.command import Settings, Verbs
+from xdpwall.interface.cli.failure import lines_for_people, object_for_programs, usage_error
+
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
+
+VERBS: dict[str, tuple[str, str]] = {
+    "load": ("load", "Compile the wall and attach it; swaps a loaded one without a gap."),
+    "unload": ("unload", "Detach the wall and remove its bans and counters."),
+    "run": ("run", "Run the controller: watch, decide, ban."),
+    "status": ("status", "Am I under attack, and is it being stopped?"),
+    "sources": ("sources", "Who sends the most."),
+    "verdicts": ("verdicts", "What was passed and dropped, and why."),
+    "ban": ("ban", "Ban addresses and prefixes, lift and list bans."),
+    "allow": ("allow", "Addresses and prefixes that are never dropped."),
+    "config": ("config", "Check, show or begin a config file."),
+    "doctor": ("doctor", "Examine this host, and say what to do about each finding."),
+    "lab": ("lab", "Try the wall against floods in network namespaces."),
+}
+
+
+@click.command(
+    cls=Verbs,
+    lazy=VERBS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 no controller, 4 not found, 5 refused.",
+)
+@click.version_option(__version__, "--version", prog_name="xdpwall", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A wall in the NIC path of this host: verdicts in the kernel, policy in Python."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; the process's own when None.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    settings = Settings()
+    try:
+        code = cli.main(args=arguments, prog_name="xdpwall", standalone_mode=False, obj=settings)
+        sys.stdout.flush()
+    except XdpwallError as error:
+        return _fail(error, settings, arguments)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        return _fail(usage_error(error), settings, arguments)
+    except click.ClickException as error:
+        return _fail(XdpwallError(error.format_message()), settings, arguments)
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader is gone, for example `| head`. Nothing more must reach stdout, the interpreter's last flush too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole
+        traceback.print_exc()
+        bug = XdpwallError(
+            f"this is a bug: {type(error).__name__}: {error}", hint="please report it with the lines above"
+        )
+        return _fail(bug, settings, arguments) or EXIT_BUG
+    return code if isinstance(code, int) else 0
+
+
+def _fail(error: XdpwallError, settings: Settings, arguments: list[str]) -> int:
+    if settings.json or asks_for_json(arguments):
+        # A missing stdout reader must not hide the exit code.
+        try:
+            from xdpwall.interface.cli.output import emit_json
+
+            emit_json({"error": object_for_programs(error)})
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for line in lines_for_people(error):
+        click.echo(line, err=True)
+    return error.exit_code
+
+
+def asks_for_json(arguments: list[str]) -> bool:
+    """Whether JSON was asked for, judged by the bare arguments: they may be too wrong for click to get that far."""
+    for at, argument in enumerate(arguments):
+        if argument == "--":
+            return False
+        if argument in {"-ojson", "--output=json"}:
+            return True
+        if argument in {"-o", "--output"} and arguments[at + 1 : at + 2] == ["json"]:
+            return True
+    return False

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of the verbs that act on interfaces."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from xdpwall.errors import InputError, NotFoundError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def interface_option(function: Function) -> Function:
+    """Add -i, which may be given again."""
+    return click.option(
+        "-i",
+        "--interface",
+        "interfaces",
+        multiple=True,
+        metavar="IFACE",
+        help="A network interface; may be given again.",
+    )(function)
+
+
+def config_option(function: Function) -> Function:
+    """Add -c."""
+    return click.option(
+        "-c",
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Config file; /etc/xdpwall/xdpwall.toml is the default.",
+    )(function)
+
+
+def interfaces_here() -> list[str]:
+    """The interfaces of this network namespace, without the loopback.
+
+    Asked of the kernel: sysfs shows the namespace that it was mounted in.
+    """
+    return sorted(name for _, name in socket.if_nameindex() if name != "lo")
+
+
+def check_interfaces(names: tuple[str, ...]) -> list[str]:
+    """The names of -i, each once.
+
+    Raises:
+        InputError: one cannot be the name of an interface.
+        NotFoundError: one is not on this host.
+    """
+    from xdpwall.config_types import interface_fault
+
+    here = interfaces_here()
+    hint = f"interfaces here: {', '.join(here)}" if here else "there is no interface here but lo"
+    unique = list(dict.fromkeys(names))
+    for name in unique:
+        fault = interface_fault(name)
+        if fault:
+            raise InputError(f"-i: {fault}", hint=hint)
+        if name not in here:
+            raise NotFoundError(f"-i: there is no interface {name!r} here", hint=hint)
+    return unique

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`xdpwall run`: the controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from xdpwall.interface.cli.ask import need_bpf
+from xdpwall.interface.cli.command import Settings, Verb
+from xdpwall.interface.cli.options import check_interfaces, config_option, interface_option
+
+
+@click.command(cls=Verb)
+@interface_option
+@config_option
+@click.pass_obj
+def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path | None) -> int:
+    """Run the controller in the foreground: read counters, decide, ban, serve the other verbs.
+
+    Loads the wall first when nothing is loaded. Ctrl-C and SIGTERM stop the controller and leave the wall up; SIGHUP
+    reads the config again.
+    """
+    need_bpf("`xdpwall run`")
+    from xdpwall.config import Config
+
+    config = Config.load(config_path)
+    names = check_interfaces(interfaces)
+    from xdpwall.control import daemon
+
+    return daemon.run(settings.paths, config, interfaces=names, config_path=config_path)
