@@ -10,10 +10,10 @@
 #define LOAD_TIME_CONSTANT(placeholder) ((u32)bpf_pseudo_fd(0, placeholder))
 
 /* Which column of the verdict counters this interface has. */
-#define INTERFACE_SLOT LOAD_TIME_CONSTANT(0x7857a110001ULL)
+#define INTERFACE_SLOT LOAD_TIME_CONSTANT(0x57a11001)
 /* 1 where frames can span buffers (BPF_F_XDP_HAS_FRAGS). */
-#define JUMBO LOAD_TIME_CONSTANT(0x7857a110002ULL)
+#define JUMBO LOAD_TIME_CONSTANT(0x57a11002)
 /* Ticks >> this = epoch of the meters, about a second; depends on the kernel's HZ, which only a running kernel tells. */
-#define EPOCH_SHIFT LOAD_TIME_CONSTANT(0x7857a110003ULL)
+#define EPOCH_SHIFT LOAD_TIME_CONSTANT(0x57a11003)
 
 #endif

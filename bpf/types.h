@@ -40,8 +40,8 @@ struct ban_hits {
 
 /* A ban by prefix, or one that found its set full. */
 struct ban_value {
-    u32 expiry;
-    u32 spare;
+    u32 expiry; /* of a prefix: never before that of a ban around it, for the trie gives the longest match alone */
+    u32 asked;  /* what was asked for; for Python alone */
     struct count dropped;
 };
 
@@ -102,7 +102,8 @@ struct own_key {
 struct interface_entry {
     char name[16];
     u32 wanted;
-    u32 spare[3];
+    u32 mode; /* 1 native, 2 generic */
+    u32 spare[2];
 };
 
 /* What a load wrote down for the loads and controllers to come. Written by Python alone. */

@@ -59,7 +59,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.VLAN_DEPTH: "more than two VLAN tags",
     Reason.IP_HEADER: "impossible IP version or header length",
     Reason.IP_LENGTH: "its IP length is shorter than its headers or longer than the frame",
-    Reason.SOURCE_IMPOSSIBLE: "no host can have this source: broadcast, multicast, loopback, unspecified, or the target itself",
+    Reason.SOURCE_IMPOSSIBLE: "no host sends from here: broadcast, multicast, loopback, unspecified, its own target",
     Reason.SOURCE_OWN: "its source is an address of this host",
     Reason.EXTENSION_CHAIN: "IPv6 extension headers: too many, out of order, or a deprecated routing header",
     Reason.FRAGMENT: "a fragment that cannot be real: tiny, overlapping its header, or past the longest packet",

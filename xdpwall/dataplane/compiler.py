@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from xdpwall.dataplane import source
-from xdpwall.errors import CompileError, MissingDependencyError
+from xdpwall.errors import CompileError, LayoutError, MissingDependencyError
 
 _LD_IMM64 = 0x18
 _PSEUDO_MAP_FD = 1
@@ -67,11 +67,11 @@ class CompiledModule:
 
     def map_fd(self, name: str) -> int:
         """File descriptor of a map; owned by this object."""
-        return int(self._bpf[name].map_fd)
+        return int(self._bpf[name.encode()].map_fd)
 
     def value_fields(self, name: str) -> list[Field]:
         """Members of a map's value struct as the compiler laid it out; empty for a plain number."""
-        leaf = self._bpf[name].Leaf
+        leaf = self._bpf[name.encode()].Leaf
         fields = getattr(leaf, "_fields_", None)
         if not fields:
             return []
@@ -79,11 +79,11 @@ class CompiledModule:
 
     def value_size(self, name: str) -> int:
         """Bytes of a map's value."""
-        return ctypes.sizeof(self._bpf[name].Leaf)
+        return ctypes.sizeof(self._bpf[name.encode()].Leaf)
 
     def program(self, name: str) -> bytes:
         """Instructions of a function, 8 bytes each."""
-        code = self._bpf.dump_func(name)
+        code = self._bpf.dump_func(name.encode())
         if not code:
             raise CompileError(f"the C has no program {name!r}", "")
         return bytes(code)
@@ -111,10 +111,8 @@ def compile_source(entry: Path, defines: Mapping[str, int | str] | None = None) 
     log = ""
     with _kernel_source(), _captured_stderr() as messages:
         try:
-            module = bcc.BPF(text=text, cflags=flags)
-        except (
-            Exception
-        ) as error:  # bcc raises bare Exception for everything; kept whole as our own error below
+            module = bcc.BPF(text=text.encode(), cflags=flags)
+        except Exception as error:  # noqa: BLE001 - bcc raises nothing narrower; it becomes our CompileError below
             log = messages() or str(error)
             module = None
     if module is None:
@@ -143,14 +141,29 @@ def patch_map_fds(instructions: bytes, replacement: Mapping[int, int]) -> bytes:
 
 
 def patch_constant(instructions: bytes, placeholder: int, value: int) -> bytes:
-    """Instructions with a load-time constant filled in (C: ``LOAD_TIME_CONSTANT(placeholder)``)."""
+    """Instructions with a load-time constant filled in (C: ``LOAD_TIME_CONSTANT(placeholder)``).
+
+    Args:
+        instructions: as :meth:`CompiledModule.program` gives them.
+        placeholder: a 32-bit number that stands in the C.
+        value: 32 bits, put in place of each.
+
+    Raises:
+        LayoutError: the placeholder is not there; C and Python are of two versions.
+    """
     code = bytearray(instructions)
+    found = False
     for at in range(0, len(code), 8):
         if code[at] == _LD_IMM64 and code[at + 1] >> 4 == 0:
             low, high = struct.unpack_from("<I", code, at + 4)[0], struct.unpack_from("<I", code, at + 12)[0]
-            if (high << 32 | low) == placeholder:
-                struct.pack_into("<I", code, at + 4, value & 0xFFFFFFFF)
-                struct.pack_into("<I", code, at + 12, value >> 32)
+            if (low, high) == (placeholder, 0):
+                struct.pack_into("<I", code, at + 4, value)
+                found = True
+    if not found:
+        raise LayoutError(
+            f"the compiled program has no load-time constant {placeholder:#x}",
+            hint="the installation mixes two versions: install xdpwall again",
+        )
     return bytes(code)
 
 
@@ -168,8 +181,8 @@ def _import_bcc() -> ModuleType:
             return _import_from(init)
     raise MissingDependencyError(
         "bcc, which compiles the data path, is not installed",
-        hint="Debian, Ubuntu: apt-get install python3-bpfcc; Fedora: dnf install python3-bcc; Arch: pacman -S python-bcc"
-        " (the package named bcc of the Python index is something else)",
+        hint="Debian, Ubuntu: apt-get install python3-bpfcc; Fedora: dnf install python3-bcc;"
+        " Arch: pacman -S python-bcc (the package named bcc of the Python index is something else)",
     )
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the kernel packs a source or a meter prefix into 64 bits.
 
-A key is eight bytes in network order. For IPv6 they are the first eight of the address: its /64. An IPv4 address a.b.c.d
-takes the place ``ffff:0000:aabb:ccdd``: in multicast space (ff00::/8), which can never be an IPv6 source, so the two
-families cannot meet. Prefix meters use the same form with the bytes past /24 or /48 zero. In C the bytes are loaded as
-a native 64-bit number; on the little-endian machines we run on, that number is what Python gets from a ``<u8`` field.
+A key is eight bytes in network order. For IPv6 they are the first eight of the address: its /64. An IPv4 address
+a.b.c.d takes the place ``ffff:0000:aabb:ccdd``: in multicast space (ff00::/8), which can never be an IPv6 source, so
+the two families cannot meet. Prefix meters use the same form with the bytes past /24 or /48 zero. In C the bytes are
+loaded as a native 64-bit number; on the little-endian machines we run on, that number is what Python gets from a
+``<u8`` field.
 """
 
 from __future__ import annotations

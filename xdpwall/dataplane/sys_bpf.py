@@ -24,7 +24,7 @@ _SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 36
 _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 1, 2, 3, 4
 _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _TEST_RUN = 5, 6, 7, 10
 _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _OBJ_GET_INFO = 13, 14, 15
-_LINK_CREATE, _LINK_UPDATE = 28, 29
+_LINK_CREATE, _LINK_UPDATE, _LINK_DETACH = 28, 29, 34
 
 BPF_ANY, BPF_NOEXIST, BPF_EXIST = 0, 1, 2
 BPF_F_NO_PREALLOC = 1
@@ -325,7 +325,7 @@ def test_run(
 
 
 def xdp_context(length: int, *, ifindex: int = 0, queue: int = 0) -> bytes:
-    """A ``struct xdp_md`` for :func:`test_run`: data, data_end, data_meta, ingress_ifindex, rx_queue, egress_ifindex."""
+    """A ``struct xdp_md`` for :func:`test_run`: data, data_end, data_meta, ifindex, queue, egress ifindex."""
     return struct.pack("<6I", 0, length, 0, ifindex, queue, 0)
 
 
@@ -360,6 +360,11 @@ def link_create_xdp(prog_fd: int, ifindex: int, flags: int) -> int:
 def link_update(link_fd: int, prog_fd: int) -> None:
     """Swap the program of a link atomically: each packet meets the old one or the new one."""
     _call("swap the program of a link", _LINK_UPDATE, struct.pack("<IIII", link_fd, prog_fd, 0, 0))
+
+
+def link_detach(link_fd: int) -> None:
+    """Take the program of a link off its interface at once, whoever else holds the link."""
+    _call("detach a link", _LINK_DETACH, struct.pack("<I", link_fd))
 
 
 def link_info(fd: int) -> LinkInfo:

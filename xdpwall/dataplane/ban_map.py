@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All bans behind one face: single sources go to the tables, prefixes of any other length to the tries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from xdpwall.dataplane import keys, sys_bpf
+from xdpwall.dataplane.exact_bans import ExactBans, overflow_entries
+from xdpwall.dataplane.interface import KernelBan
+from xdpwall.dataplane.ticks import TickClock
+from xdpwall.dataplane.tries import PrefixBans
+from xdpwall.model import Prefix
+
+_FEW = 64  # below this, numpy's import costs more than it saves
+
+
+class KernelBans:
+    """Implements :class:`xdpwall.dataplane.interface.BanMap` over pinned maps. ``overflow_fd`` is not owned."""
+
+    def __init__(
+        self, exact4: ExactBans, exact6: ExactBans, prefixes: PrefixBans, overflow_fd: int, clock: TickClock
+    ) -> None:
+        self._exact = {4: exact4, 6: exact6}
+        self._prefixes = prefixes
+        self._overflow = overflow_fd
+        self._clock = clock
+
+    def put(self, prefix: Prefix, remaining_ms: int | None) -> None:
+        """See :meth:`BanMap.put`."""
+        now = self._clock.now()
+        expiry = self._clock.expiry(remaining_ms, now)
+        if prefix.is_source:
+            self._exact[prefix.version].put(keys.source_key(prefix), expiry, now >> 6)
+        else:
+            self._prefixes.put_many([(prefix, expiry)])
+
+    def put_many(self, bans: Iterable[tuple[Prefix, int | None]]) -> int:
+        """See :meth:`BanMap.put_many`."""
+        now = self._clock.now()
+        exact: dict[int, tuple[list[int], list[int]]] = {4: ([], []), 6: ([], [])}
+        prefixes: list[tuple[Prefix, int]] = []
+        count = 0
+        for prefix, remaining_ms in bans:
+            count += 1
+            expiry = self._clock.expiry(remaining_ms, now)
+            if prefix.is_source:
+                sources, expiries = exact[prefix.version]
+                sources.append(keys.source_key(prefix))
+                expiries.append(expiry)
+            else:
+                prefixes.append((prefix, expiry))
+        for version, (sources, expiries) in exact.items():
+            if len(sources) > _FEW:
+                self._exact[version].put_many(sources, expiries, now >> 6)
+            else:
+                for key, expiry in zip(sources, expiries, strict=True):
+                    self._exact[version].put(key, expiry, now >> 6)
+        if prefixes:
+            self._prefixes.put_many(prefixes)
+        return count
+
+    def remove(self, prefix: Prefix) -> bool:
+        """See :meth:`BanMap.remove`."""
+        if prefix.is_source:
+            return self._exact[prefix.version].remove(keys.source_key(prefix))
+        return self._prefixes.remove_many([prefix]) == 1
+
+    def remove_many(self, prefixes: Iterable[Prefix]) -> int:
+        """See :meth:`BanMap.remove_many`."""
+        others: list[Prefix] = []
+        removed = 0
+        for prefix in prefixes:
+            if prefix.is_source:
+                removed += self.remove(prefix)
+            else:
+                others.append(prefix)
+        return removed + self._prefixes.remove_many(others)
+
+    def get(self, prefix: Prefix) -> KernelBan | None:
+        """See :meth:`BanMap.get`."""
+        if prefix.is_source:
+            found = self._exact[prefix.version].get(keys.source_key(prefix))
+        else:
+            found = self._prefixes.get(prefix)
+        if found is None:
+            return None
+        expiry, packets, size = found
+        return KernelBan(prefix, self._clock.remaining_ms(expiry), packets, size)
+
+    def entries(self) -> Iterator[KernelBan]:
+        """See :meth:`BanMap.entries`."""
+        now = self._clock.now()
+        for exact in self._exact.values():
+            for key, expiry, packets, size in exact.entries():
+                yield KernelBan(keys.source_prefix(key), self._clock.remaining_ms(expiry, now), packets, size)
+        for key, expiry, packets, size in overflow_entries(self._overflow):
+            yield KernelBan(keys.source_prefix(key), self._clock.remaining_ms(expiry, now), packets, size)
+        for prefix, expiry, packets, size in self._prefixes.entries():
+            yield KernelBan(prefix, self._clock.remaining_ms(expiry, now), packets, size)
+
+    def clear(self) -> int:
+        """See :meth:`BanMap.clear`."""
+        cleared = sum(self._drop_overflow(key) for key, *_ in list(overflow_entries(self._overflow)))
+        cleared += sum(exact.clear() for exact in self._exact.values())
+        return cleared + self._prefixes.remove_many([prefix for prefix, *_ in list(self._prefixes.entries())])
+
+    def sweep(self) -> int:
+        """See :meth:`BanMap.sweep`."""
+        now = self._clock.expiry_now()
+        lapsed = [key for key, expiry, *_ in list(overflow_entries(self._overflow)) if expiry <= now]
+        swept = sum(self._drop_overflow(key) for key in lapsed)
+        swept += sum(exact.sweep(now) for exact in self._exact.values())
+        return swept + self._prefixes.remove_many(self._prefixes.lapsed(now))
+
+    def exact_count(self) -> int:
+        """Slots taken by single sources."""
+        overflow = sum(1 for _ in sys_bpf.map_keys(self._overflow, 8))
+        return overflow + sum(exact.count() for exact in self._exact.values())
+
+    def prefix_count(self) -> int:
+        """Slots taken by prefixes."""
+        return self._prefixes.count()
+
+    def __len__(self) -> int:
+        return self.exact_count() + self.prefix_count()
+
+    def _drop_overflow(self, key: int) -> bool:
+        found = sys_bpf.map_delete(self._overflow, key.to_bytes(8, "little"))
+        if found:
+            self._exact[keys.source_prefix(key).version].forget_overflow(key)
+        return found

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a config to the constants that the C is compiled with: a feature that is off costs no instruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdpwall.config import Config
+
+_PLACES_A_BAN = 4
+"""Sets are sized for four bans each of seven places: at full capacity 5 % of the sets overflow (Poisson)."""
+_SMALLEST_OVERFLOW = 1024
+ALLOW_CAPACITY = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Table sizes as powers of two, per CPU for the meters."""
+
+    cpus: int
+    ban_bits: int
+    ban_overflow: int
+    ban_prefixes: int
+    source_bits: int
+    prefix_bits: int
+
+
+def sizes(config: Config, cpus: int) -> Sizes:
+    """Sizes for a config on a machine with this many possible CPUs."""
+    return Sizes(
+        cpus=cpus,
+        ban_bits=max(4, _log2(config.bans.capacity // _PLACES_A_BAN)),
+        ban_overflow=max(_SMALLEST_OVERFLOW, config.bans.capacity // 8),
+        ban_prefixes=config.bans.prefix_capacity,
+        source_bits=_meter_bits(config.meters.sources, cpus),
+        prefix_bits=_meter_bits(config.meters.prefixes, cpus),
+    )
+
+
+def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
+    """The ``-D`` constants of ``bpf/wall.c``."""
+    return {
+        "CPUS": shape.cpus,
+        "SEED": f"{seed:#x}ULL",
+        "BAN_BITS": shape.ban_bits,
+        "BAN_OVERFLOW": shape.ban_overflow,
+        "BAN_PREFIXES": shape.ban_prefixes,
+        "ALLOW_PREFIXES": ALLOW_CAPACITY,
+        "SOURCE_BITS": shape.source_bits,
+        "PREFIX_BITS": shape.prefix_bits,
+        "OBSERVE": int(config.policy == "observe"),
+        "CHECK_MALFORMED": int(config.checks.malformed),
+        "CHECK_OWN": int(config.checks.own_source),
+        "METERS": int(config.meters.enabled),
+    }
+
+
+def possible_cpus(text: str | None = None) -> int:
+    """How many CPU numbers the kernel may ever use.
+
+    Args:
+        text: in the form of ``/sys/devices/system/cpu/possible`` (``0-3,8``), for tests; read from there when None.
+    """
+    if text is None:
+        text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+    last = text.strip().split(",")[-1]
+    return int(last.split("-")[-1]) + 1
+
+
+def _meter_bits(slots: int, cpus: int) -> int:
+    """Sets of eight a CPU, so that all CPUs together have about ``slots``; 128 sets at least, 2^20 at most."""
+    return min(20, max(7, _log2(max(1, slots // (8 * cpus)))))
+
+
+def _log2(number: int) -> int:
+    return max(0, number.bit_length() - 1)

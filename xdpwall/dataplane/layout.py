@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The maps and structs of ``bpf/`` as Python sees them, and the proof that both sides agree.
+
+C is the source of truth. At each load the members that the compiler laid out are compared with this file; a map pinned
+by another version is recognised by :data:`LAYOUT`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xdpwall.dataplane import sys_bpf
+from xdpwall.errors import LayoutError
+
+if TYPE_CHECKING:
+    from xdpwall.dataplane.compiler import CompiledModule, Field
+
+ARRAY, HASH, LPM_TRIE = 2, 1, 11
+WAYS = 8
+INTERFACES = 16
+REASON_SLOTS = 64
+MAGIC = 0x6C6C617770647801
+
+_COUNT = (("packets", 8), ("bytes", 8))
+_BAN_VALUE = (("expiry", 4), ("asked", 4), ("dropped", 16))
+_METER = (
+    ("key", 8),
+    ("packets", 8),
+    ("bytes", 8),
+    ("syn", 4),
+    ("udp", 4),
+    ("icmp", 4),
+    ("fragments", 4),
+    ("drops", 4),
+    ("first", 4),
+    ("last", 4),
+    ("spare", 12),
+)
+_TAGS = (("tag", 32), ("score", 32))
+_META = (
+    ("magic", 8),
+    ("seed", 8),
+    ("loaded_ms", 8),
+    ("config_digest", 8),
+    ("layout", 4),
+    ("hz", 4),
+    ("cpus", 4),
+    ("ban_bits", 4),
+    ("source_bits", 4),
+    ("prefix_bits", 4),
+    ("observe", 4),
+    ("spare", 20),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MapLayout:
+    """Shape of one map. ``fields`` are name and size, without gaps; empty for a plain number."""
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    fields: tuple[tuple[str, int], ...] = ()
+    mmap: bool = False
+
+
+MAPS: tuple[MapLayout, ...] = (
+    MapLayout("ban4", ARRAY, 4, 64, (("word", 64),), mmap=True),
+    MapLayout("ban6", ARRAY, 4, 64, (("word", 64),), mmap=True),
+    MapLayout("ban6_keys", ARRAY, 4, 64, (("key", 64),), mmap=True),
+    MapLayout("ban4_hits", ARRAY, 4, 128, (("way", 128),), mmap=True),
+    MapLayout("ban6_hits", ARRAY, 4, 128, (("way", 128),), mmap=True),
+    MapLayout("ban_overflow", HASH, 8, 24, _BAN_VALUE),
+    MapLayout("gate", ARRAY, 4, 32, (("allow", 8), ("ban", 8), ("own", 8), ("spare", 8)), mmap=True),
+    MapLayout("ban_prefix4", LPM_TRIE, 8, 24, _BAN_VALUE),
+    MapLayout("ban_prefix6", LPM_TRIE, 20, 24, _BAN_VALUE),
+    MapLayout("allow4", LPM_TRIE, 8, 4),
+    MapLayout("allow6", LPM_TRIE, 20, 4),
+    MapLayout("own", HASH, 16, 4),
+    MapLayout("source_tags", ARRAY, 4, 64, _TAGS, mmap=True),
+    MapLayout("source_meters", ARRAY, 4, 64, _METER, mmap=True),
+    MapLayout("prefix_tags", ARRAY, 4, 64, _TAGS, mmap=True),
+    MapLayout("prefix_meters", ARRAY, 4, 64, _METER, mmap=True),
+    MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True),
+    MapLayout("meta", ARRAY, 4, 80, _META, mmap=True),
+    MapLayout(
+        "interfaces", ARRAY, 4, 32, (("name", 16), ("wanted", 4), ("mode", 4), ("spare", 8)), mmap=True
+    ),
+)
+
+BY_NAME = {layout.name: layout for layout in MAPS}
+
+LAYOUT = zlib.crc32(repr([(m.name, m.type, m.key_size, m.value_size, m.fields) for m in MAPS]).encode())
+"""Changes whenever a map or struct does. Written by a load, compared by whoever opens the pins."""
+
+META = struct.Struct("<QQQQIIIIIII20x")
+INTERFACE = struct.Struct("<16sII8x")
+BAN_VALUE = struct.Struct("<IIQQ")
+
+
+def check_compiled(module: CompiledModule) -> None:
+    """Compare this file with what the compiler laid out.
+
+    Raises:
+        LayoutError: with every difference.
+    """
+    faults: list[str] = []
+    for layout in MAPS:
+        size = module.value_size(layout.name)
+        if size != layout.value_size:
+            faults.append(f"{layout.name}: C says {size} bytes a value, Python {layout.value_size}")
+        if layout.fields:
+            faults += _compare_fields(layout, module.value_fields(layout.name))
+    if faults:
+        raise LayoutError(
+            "C and Python disagree on what lies in the maps: " + "; ".join(faults),
+            hint="the installation mixes two versions: install xdpwall again",
+        )
+
+
+def _compare_fields(layout: MapLayout, compiled: list[Field]) -> list[str]:
+    expected: list[tuple[str, int, int]] = []
+    offset = 0
+    for name, size in layout.fields:
+        expected.append((name, offset, size))
+        offset += size
+    found = [(f.name, f.offset, f.size) for f in compiled]
+    if found == expected:
+        return []
+    return [f"{layout.name}: C has {found}, Python {expected}"]
+
+
+def check_map(layout: MapLayout, fd: int, entries: int | None = None) -> sys_bpf.MapInfo:
+    """Compare a pinned map with this file.
+
+    Args:
+        layout: what it should be.
+        fd: the map.
+        entries: how many entries it should have, or None for any number.
+
+    Raises:
+        LayoutError: it is another map, or one of another size.
+    """
+    info = sys_bpf.map_info(fd)
+    found = (info.type, info.key_size, info.value_size)
+    if found != (layout.type, layout.key_size, layout.value_size):
+        raise LayoutError(
+            f"the pinned map {layout.name} has type, key and value size {found}, this version needs "
+            f"{(layout.type, layout.key_size, layout.value_size)}",
+            hint=RELOAD_HINT,
+        )
+    if entries is not None and info.max_entries != entries:
+        raise LayoutError(
+            f"the pinned map {layout.name} has {info.max_entries} entries, this configuration needs {entries}",
+            hint=RELOAD_HINT,
+        )
+    return info
+
+
+RELOAD_HINT = (
+    "a loaded wall keeps its maps; to change their shape run `xdpwall unload` and `xdpwall load` "
+    "(bans and allowlist come back from the database, counters begin anew)"
+)

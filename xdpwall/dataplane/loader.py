@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load and unload: compile for the config, pin, attach; swap on a wall that stands; take down.
+
+A wall is pinned whole or not at all: a first load fills a folder beside the real one and renames it. A load on a loaded
+wall compiles against the pinned maps and swaps each interface's program through its link, so that every packet meets
+the old program or the new one and all counters and bans stay.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from xdpwall.config import Config
+from xdpwall.dataplane import attach, defines, layout, source, sys_bpf, ticks
+from xdpwall.dataplane.addresses import own_addresses
+from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
+from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
+from xdpwall.dataplane.wall import Meta, Wall, read_meta
+from xdpwall.errors import InputError, NotFoundError, PrivilegeError, XdpwallError
+from xdpwall.model import Prefix
+from xdpwall.paths import Paths
+
+_SLOT, _JUMBO, _EPOCH_SHIFT = 0x57A11001, 0x57A11002, 0x57A11003
+"""Placeholders of ``bpf/constants.h``."""
+PROGRAM_NAME = "xdpwall"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did. ``fresh``: no wall stood before. ``ms``: how long it took in all."""
+
+    instance: str
+    policy: str
+    fresh: bool
+    interfaces: list[attach.Attachment]
+    warnings: list[str]
+    instructions: int
+    compile_ms: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadReport:
+    """What an unload did. ``removed``: nothing of the wall is left."""
+
+    instance: str
+    interfaces: list[str] = field(default_factory=list)
+    removed: bool = False
+
+
+def load(config: Config, paths: Paths, interfaces: Iterable[str] = ()) -> LoadReport:
+    """Put a wall up, or swap the program of one that stands.
+
+    Args:
+        config: what to compile for.
+        paths: of the instance.
+        interfaces: besides those that the wall already stands on; none means those of the config.
+
+    Raises:
+        InputError: no interface is named anywhere.
+        NotFoundError: an interface does not exist.
+        ForeignProgramError: an interface runs somebody else's program.
+        LayoutError: the maps that stand have another shape.
+        CompileError, VerifierError, KernelError, MissingDependencyError, PrivilegeError: as they say.
+    """
+    started = time.monotonic_ns()
+    if os.geteuid() != 0:
+        raise PrivilegeError("loading the data path needs root", hint="run it with sudo")
+    wanted = list(dict.fromkeys(interfaces)) or list(config.interfaces)
+    for name in wanted:
+        attach.interface_index(name)
+    ensure_bpffs()
+    pins = Pins(paths)
+    with pins.exclusive():
+        meta = read_meta(pins) if pins.exist() else None
+        if meta is None and not wanted:
+            raise InputError(
+                "no interface is named",
+                hint='name it with -i, or in the config: interfaces = ["eth0"]',
+            )
+        builder = _Builder(config, pins, meta)
+        try:
+            compiled = time.monotonic_ns()
+            warnings: list[str] = []
+            try:
+                attachments = builder.put_up(paths, wanted, warnings)
+            except XdpwallError:
+                if meta is None:
+                    _take_down(pins, list(wanted))
+                raise
+        finally:
+            builder.close()
+    return LoadReport(
+        instance=paths.instance,
+        policy=config.policy,
+        fresh=meta is None,
+        interfaces=attachments,
+        warnings=warnings,
+        instructions=builder.instructions,
+        compile_ms=(compiled - started) // 1_000_000,
+        ms=(time.monotonic_ns() - started) // 1_000_000,
+    )
+
+
+class _Builder:
+    """One load: the compiled module, and how its instructions are made ready for one interface."""
+
+    def __init__(self, config: Config, pins: Pins, meta: Meta | None) -> None:
+        self._config = config
+        self._pins = pins
+        self._fresh = meta is None
+        self._shape = defines.sizes(config, defines.possible_cpus())
+        seed = meta.seed if meta is not None else secrets.randbits(64)
+        self._module: CompiledModule = compile_source(
+            source.bpf_folder() / "wall.c", defines.defines(config, self._shape, seed)
+        )
+        self._own_fds: list[int] = []
+        self._map_fds: dict[int, int] = {}
+        try:
+            layout.check_compiled(self._module)
+            if meta is not None:
+                self._use_pinned_maps()
+            self._clock = sys_bpf.prog_load(self._module.program("wall_clock"), "xdpwall_clock")
+            self._own_fds.append(self._clock)
+            hz = meta.hz if meta is not None else ticks.measure_hz(self._clock)
+        except BaseException:
+            self.close()
+            raise
+        self._meta = Meta(
+            seed=seed,
+            loaded_ms=time.time_ns() // 1_000_000,
+            config_digest=int(config.dataplane_digest(), 16),
+            hz=hz,
+            cpus=self._shape.cpus,
+            ban_bits=self._shape.ban_bits,
+            source_bits=self._shape.source_bits,
+            prefix_bits=self._shape.prefix_bits,
+            observe=config.policy == "observe",
+        )
+        self.instructions = len(self._module.program("wall")) // 8
+
+    def put_up(self, paths: Paths, wanted: list[str], warnings: list[str]) -> list[attach.Attachment]:
+        """Pin what is new and attach everywhere."""
+        if self._fresh:
+            self._pin_all()
+        with Wall.open(paths) as wall:
+            wall.write_meta(self._meta)
+            for prefix in self._config.allow.prefixes:
+                wall.allow.put(Prefix.parse(str(prefix)))
+            wall.set_own_addresses(own_addresses())
+            table = wall.interface_table
+            standing = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]
+            attachments = []
+            for name in [*wanted, *standing]:
+                slot = table.slot_for(name)
+                known = table.find(name)
+                try:
+                    done = self._attach(name, slot)
+                except NotFoundError:
+                    if name in wanted:
+                        raise
+                    warnings.append(
+                        f"{name} is not there now; the controller attaches the old program when it comes back"
+                    )
+                    continue
+                mode = known.mode if done.swapped and known is not None else done.mode
+                table.set(slot, name, wanted=True, mode=mode)
+                attachments.append(attach.Attachment(name, mode or "native", done.swapped, done.warning))
+                if done.warning:
+                    warnings.append(done.warning)
+        return attachments
+
+    def _attach(self, name: str, slot: int) -> attach.Attachment:
+        jumbo = attach.needs_fragments(name)
+        code = patch_map_fds(self._module.program("wall"), self._map_fds)
+        code = patch_constant(code, _SLOT, slot)
+        code = patch_constant(code, _JUMBO, int(jumbo))
+        code = patch_constant(code, _EPOCH_SHIFT, ticks.epoch_shift(self._meta.hz))
+        program = sys_bpf.prog_load(code, PROGRAM_NAME, flags=sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0)
+        try:
+            return attach.attach(self._pins, name, program, self._config.mode)
+        finally:
+            os.close(program)
+
+    def _pin_all(self) -> None:
+        staged = self._pins.stage()
+        for shape in layout.MAPS:
+            sys_bpf.obj_pin(self._module.map_fd(shape.name), staged.maps / shape.name)
+        sys_bpf.obj_pin(self._clock, staged.clock)
+        # The meta must be right before anybody can open the folder.
+        meta_fd = self._module.map_fd("meta")
+        sys_bpf.map_update(meta_fd, bytes(4), self._meta.pack())
+        self._pins.commit()
+
+    def _use_pinned_maps(self) -> None:
+        """Exchange the maps of this compile for those that stand.
+
+        Raises:
+            LayoutError: one has another shape or size.
+        """
+        for shape in layout.MAPS:
+            pinned = self._pins.open_map(shape.name)
+            self._own_fds.append(pinned)
+            fresh = self._module.map_fd(shape.name)
+            layout.check_map(shape, pinned, sys_bpf.map_info(fresh).max_entries)
+            self._map_fds[fresh] = pinned
+
+    def close(self) -> None:
+        for fd in self._own_fds:
+            os.close(fd)
+        self._own_fds.clear()
+        self._module.close()
+
+
+def unload(paths: Paths, interfaces: Iterable[str] | None = None) -> UnloadReport:
+    """Take the wall down, or off some interfaces. Works with no controller, no bcc and no config.
+
+    Args:
+        paths: of the instance.
+        interfaces: only these; None, or all that it stands on, removes every pin.
+
+    Raises:
+        NotLoadedError: no wall is loaded.
+        NotFoundError: the wall does not stand on one of ``interfaces``.
+    """
+    pins = Pins(paths)
+    if os.geteuid() != 0:
+        raise PrivilegeError("unloading the data path needs root", hint="run it with sudo")
+    with pins.exclusive():
+        if not pins.exist():
+            pins.remove()
+            raise not_loaded(paths.instance)
+        names = list(dict.fromkeys(interfaces or ()))
+        with Wall.open(paths) as wall:
+            standing = [entry.name for entry in wall.interface_table.entries() if entry.wanted]
+        for name in names:
+            if name not in standing:
+                raise NotFoundError(
+                    f"the wall {paths.instance!r} does not stand on {name}",
+                    hint=f"it stands on: {', '.join(standing) or 'no interface'}",
+                )
+        if names and set(names) != set(standing):
+            with Wall.open(paths) as wall:
+                for name in names:
+                    attach.detach(pins, name)
+                    wall.interface_table.set(
+                        wall.interface_table.slot_for(name), name, wanted=False, mode=None
+                    )
+            return UnloadReport(paths.instance, names)
+        _take_down(pins, standing)
+        return UnloadReport(paths.instance, standing, removed=True)
+
+
+def _take_down(pins: Pins, names: list[str]) -> None:
+    for name in names:
+        attach.detach(pins, name)
+    pins.remove()

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder on the bpffs that keeps a wall alive when no process of ours runs.
+
+<bpffs>/xdpwall/<instance>/maps/<map>  programs/<interface>  links/<interface>  clock
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xdpwall.dataplane import sys_bpf
+from xdpwall.errors import KernelError, LayoutError, NotLoadedError, PrivilegeError, RefusedError
+from xdpwall.paths import BPFFS, Paths
+
+_BPF_FS_MAGIC = 0xCAFE4A11
+
+
+def is_bpffs(folder: Path) -> bool:
+    """Whether a bpffs is mounted there (``statfs``, BPF_FS_MAGIC of the kernel's ``uapi/linux/magic.h``)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(256)
+    if libc.statfs(os.fsencode(folder), buffer) != 0:
+        return False
+    return ctypes.c_ulong.from_buffer(buffer).value == _BPF_FS_MAGIC
+
+
+def ensure_bpffs() -> None:
+    """Mount the bpffs if it isn't.
+
+    Raises:
+        KernelError: it cannot be mounted.
+    """
+    if is_bpffs(BPFFS):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"bpf", os.fsencode(BPFFS), b"bpf", 0, b"mode=0700") != 0:
+        raise KernelError(
+            f"mount the bpffs on {BPFFS}",
+            ctypes.get_errno(),
+            hint=f"try `mount -t bpf bpf {BPFFS}` as root; in a container the host must mount it",
+        )
+
+
+class Pins:
+    """Paths and upkeep of one instance's pins."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.root = paths.pins
+        self.maps = self.root / "maps"
+        self.programs = self.root / "programs"
+        self.links = self.root / "links"
+        self.clock = self.root / "clock"
+        self.staging = self.root.parent / f"{paths.instance}~loading"
+        self._lock = paths.runtime / "load.lock"
+
+    def program(self, interface: str) -> Path:
+        """Where the program of an interface is pinned."""
+        return self.programs / _pin_name(interface)
+
+    def link(self, interface: str) -> Path:
+        """Where the link of an interface is pinned."""
+        return self.links / _pin_name(interface)
+
+    def exist(self) -> bool:
+        """Whether a wall is pinned.
+
+        Raises:
+            PrivilegeError: the folder cannot be read.
+        """
+        try:
+            return self.maps.is_dir()
+        except PermissionError:
+            raise PrivilegeError(f"{self.root} cannot be read", hint="run it as root") from None
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let only one load or unload of this instance run at a time.
+
+        Raises:
+            RefusedError: another one is running.
+            PrivilegeError: the runtime folder cannot be written.
+        """
+        try:
+            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except PermissionError:
+            raise PrivilegeError(f"{self._lock} cannot be written", hint="run it as root") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RefusedError(
+                    "another load or unload of this instance is running",
+                    hint="wait for it to end, then try again",
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    def open_map(self, name: str) -> int:
+        """File descriptor of a pinned map.
+
+        Raises:
+            NotLoadedError: no wall is loaded.
+            LayoutError: the wall has no such map.
+        """
+        try:
+            return sys_bpf.obj_get(self.maps / name)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            if not self.exist():
+                raise not_loaded(self.root.name) from None
+            raise LayoutError(f"the loaded wall has no map {name}: another version loaded it") from None
+
+    def stage(self) -> Pins:
+        """An empty folder beside the real one, to be filled and then put in place whole by :meth:`commit`."""
+        remove_tree(self.staging)
+        staged = Pins.__new__(Pins)
+        staged.root = self.staging
+        staged.maps, staged.programs = self.staging / "maps", self.staging / "programs"
+        staged.links, staged.clock = self.staging / "links", self.staging / "clock"
+        staged.staging, staged._lock = self.staging, self._lock
+        for folder in (staged.maps, staged.programs, staged.links):
+            folder.mkdir(mode=0o700, parents=True)
+        return staged
+
+    def commit(self) -> None:
+        """Put the staged folder in place: there is a whole wall or none."""
+        self.staging.rename(self.root)
+
+    def remove(self) -> None:
+        """Unpin everything of this instance, and what an interrupted load left."""
+        remove_tree(self.staging)
+        remove_tree(self.root)
+
+
+def _pin_name(interface: str) -> str:
+    """The bpffs keeps dots in names for itself, and VLAN interfaces are named like eth0.100."""
+    return interface.replace("%", "%25").replace(".", "%2e")
+
+
+def replace_pin(fd: int, path: Path) -> None:
+    """Pin in place of what is pinned there, with no moment in which nothing is."""
+    fresh = path.with_name(f"{path.name}%new")
+    fresh.unlink(missing_ok=True)
+    sys_bpf.obj_pin(fd, fresh)
+    fresh.rename(path)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of pins."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            remove_tree(entry)
+        else:
+            entry.unlink()
+    folder.rmdir()
+
+
+def not_loaded(instance: str) -> NotLoadedError:
+    """The error for an instance with no wall."""
+    return NotLoadedError(
+        f"no wall is loaded under the instance {instance!r}", hint="load one with `xdpwall load -i INTERFACE`"
+    )

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A loaded wall, opened from its pins. Implements :class:`xdpwall.dataplane.interface.Dataplane`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xdpwall.dataplane import attach, layout
+from xdpwall.dataplane.ban_map import KernelBans
+from xdpwall.dataplane.exact_bans import ExactBans
+from xdpwall.dataplane.gate import Gate, GateList
+from xdpwall.dataplane.interface import Count, InterfaceState, WallInfo
+from xdpwall.dataplane.mapped import MappedArray
+from xdpwall.dataplane.pins import Pins
+from xdpwall.dataplane.table import InterfaceTable
+from xdpwall.dataplane.ticks import TickClock
+from xdpwall.dataplane.tries import AllowTrie, OwnAddresses, PrefixBans, PrefixTrie
+from xdpwall.errors import LayoutError
+from xdpwall.model import Prefix
+from xdpwall.paths import Paths
+from xdpwall.reasons import Reason
+
+if TYPE_CHECKING:
+    from xdpwall.snapshot import MeterSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """``struct wall_meta``."""
+
+    seed: int
+    loaded_ms: int
+    config_digest: int
+    hz: int
+    cpus: int
+    ban_bits: int
+    source_bits: int
+    prefix_bits: int
+    observe: bool
+
+    def pack(self) -> bytes:
+        """For the map."""
+        return layout.META.pack(
+            layout.MAGIC,
+            self.seed,
+            self.loaded_ms,
+            self.config_digest,
+            layout.LAYOUT,
+            self.hz,
+            self.cpus,
+            self.ban_bits,
+            self.source_bits,
+            self.prefix_bits,
+            int(self.observe),
+        )
+
+
+def read_meta(pins: Pins) -> Meta:
+    """What the last load wrote down.
+
+    Raises:
+        NotLoadedError: there is no wall.
+        LayoutError: another version of xdpwall loaded it.
+    """
+    array = MappedArray(pins, "meta")
+    try:
+        magic, seed, loaded, digest, version, *rest = layout.META.unpack_from(array.memory)
+    finally:
+        array.close()
+    if magic != layout.MAGIC or version != layout.LAYOUT:
+        raise LayoutError("the loaded wall has the map layout of another version", hint=layout.RELOAD_HINT)
+    hz, cpus, ban_bits, source_bits, prefix_bits, observe = rest
+    return Meta(seed, loaded, digest, hz, cpus, ban_bits, source_bits, prefix_bits, bool(observe))
+
+
+class Wall:
+    """Handles on everything pinned. Use as a context manager, or call :meth:`close`."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._pins = Pins(paths)
+        self._arrays: dict[str, MappedArray] = {}
+        self._fds: dict[str, int] = {}
+        self._meta = read_meta(self._pins)
+        try:
+            self._clock = TickClock(self._pins.clock, self._meta.hz)
+            self.interface_table = InterfaceTable(self._array("interfaces"))
+            gate = self._array("gate")
+            overflow = self._fd("ban_overflow")
+            self._bans = KernelBans(
+                ExactBans(self._array("ban4"), self._array("ban4_hits"), None, overflow, self._meta.seed),
+                ExactBans(
+                    self._array("ban6"),
+                    self._array("ban6_hits"),
+                    self._array("ban6_keys"),
+                    overflow,
+                    self._meta.seed,
+                ),
+                PrefixBans(self._trie("ban_prefix", layout.BAN_VALUE.size), Gate(gate, GateList.BAN)),
+                overflow,
+                self._clock,
+            )
+            self._allow = AllowTrie(self._trie("allow", 4), Gate(gate, GateList.ALLOW))
+            self._own = OwnAddresses(self._fd("own"), Gate(gate, GateList.OWN))
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, paths: Paths) -> Wall:
+        """Open the wall of an instance.
+
+        Raises:
+            NotLoadedError: none is loaded.
+            LayoutError: another version loaded it.
+            KernelError: a pin cannot be opened (EPERM, EACCES: not root).
+        """
+        return cls(paths)
+
+    def __enter__(self) -> Wall:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def info(self) -> WallInfo:
+        """See :class:`Dataplane`."""
+        meta = read_meta(self._pins)
+        return WallInfo(
+            instance=self._paths.instance,
+            policy="observe" if meta.observe else "enforce",
+            layout=layout.LAYOUT,
+            tick_hz=meta.hz,
+            cpus=meta.cpus,
+            ban_capacity=(1 << meta.ban_bits) * 4,
+            ban_prefix_capacity=layout.check_map(
+                layout.BY_NAME["ban_prefix4"], self._fd("ban_prefix4")
+            ).max_entries,
+            source_capacity=meta.cpus << meta.source_bits << 3,
+            prefix_capacity=meta.cpus << meta.prefix_bits << 3,
+            loaded_ms=meta.loaded_ms,
+            config_digest=f"{meta.config_digest:016x}",
+        )
+
+    @property
+    def bans(self) -> KernelBans:
+        """See :class:`Dataplane`."""
+        return self._bans
+
+    @property
+    def allow(self) -> AllowTrie:
+        """See :class:`Dataplane`."""
+        return self._allow
+
+    def write_meta(self, meta: Meta) -> None:
+        """Write down what a load did; for the loader alone."""
+        self._array("meta").memory[: layout.META.size] = meta.pack()
+
+    def set_own_addresses(self, addresses: Iterable[Prefix]) -> bool:
+        """See :class:`Dataplane`."""
+        return self._own.replace(addresses)
+
+    def interfaces(self) -> list[InterfaceState]:
+        """See :class:`Dataplane`."""
+        return [
+            attach.state(self._pins, entry.name, entry.mode)
+            for entry in self.interface_table.entries()
+            if entry.wanted
+        ]
+
+    def reattach(self, name: str) -> bool:
+        """See :class:`Dataplane`."""
+        entry = self.interface_table.find(name)
+        if entry is None or not entry.wanted or attach.state(self._pins, name, entry.mode).attached:
+            return False
+        mode = attach.reattach(self._pins, name, entry.mode)
+        self.interface_table.set(entry.slot, name, wanted=True, mode=mode)
+        return True
+
+    def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
+        """See :class:`Dataplane`."""
+        words = self._array("verdicts").words
+        per_cpu = layout.INTERFACES * layout.REASON_SLOTS * 2
+        totals: dict[str, dict[Reason, Count]] = {}
+        for entry in self.interface_table.entries():
+            by_reason: dict[Reason, Count] = {}
+            for reason in Reason:
+                at = (entry.slot * layout.REASON_SLOTS + reason) * 2
+                packets = sum(words[at::per_cpu])
+                if packets:
+                    by_reason[reason] = Count(packets, sum(words[at + 1 :: per_cpu]))
+            if entry.wanted or by_reason:
+                totals[entry.name] = by_reason
+        return totals
+
+    def sources(self) -> MeterSnapshot:
+        """See :class:`Dataplane`."""
+        return self._snapshot("source_meters")
+
+    def prefixes(self) -> MeterSnapshot:
+        """See :class:`Dataplane`."""
+        return self._snapshot("prefix_meters")
+
+    def program_fd(self, interface: str) -> int:
+        """Open the pinned program of an interface, for a test run. The caller closes it."""
+        return attach.open_program(self._pins, interface)
+
+    def close(self) -> None:
+        """See :class:`Dataplane`."""
+        clock = getattr(self, "_clock", None)
+        if clock is not None:
+            clock.close()
+            del self._clock
+        for array in self._arrays.values():
+            array.close()
+        for fd in self._fds.values():
+            os.close(fd)
+        self._arrays.clear()
+        self._fds.clear()
+
+    def _snapshot(self, name: str) -> MeterSnapshot:
+        import numpy as np
+
+        from xdpwall.snapshot import METER_DTYPE, MeterSnapshot
+
+        array = self._array(name)
+        slots = np.frombuffer(array.memory, dtype=METER_DTYPE, count=array.entries).copy()
+        return MeterSnapshot(slots, time.monotonic_ns(), self._clock.now(), self._meta.hz)
+
+    def _array(self, name: str) -> MappedArray:
+        if name not in self._arrays:
+            self._arrays[name] = MappedArray(self._pins, name)
+        return self._arrays[name]
+
+    def _fd(self, name: str) -> int:
+        if name not in self._fds:
+            fd = self._pins.open_map(name)
+            self._fds[name] = fd
+            layout.check_map(layout.BY_NAME[name], fd)
+        return self._fds[name]
+
+    def _trie(self, stem: str, value_size: int) -> PrefixTrie:
+        return PrefixTrie(self._fd(f"{stem}4"), self._fd(f"{stem}6"), value_size)
