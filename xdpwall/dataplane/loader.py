@@ -179,7 +179,8 @@ class _Builder:
         code = patch_map_fds(self._module.program("wall"), self._map_fds)
         code = patch_constant(code, _SLOT, slot)
         code = patch_constant(code, _JUMBO, int(jumbo))
-        code = patch_constant(code, _EPOCH_SHIFT, ticks.epoch_shift(self._meta.hz))
+        if self._config.meters.enabled:
+            code = patch_constant(code, _EPOCH_SHIFT, ticks.epoch_shift(self._meta.hz))
         program = sys_bpf.prog_load(code, PROGRAM_NAME, flags=sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0)
         try:
             return attach.attach(self._pins, name, program, self._config.mode)
