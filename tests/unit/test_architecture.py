@@ -241,14 +241,24 @@ def test_nothing_of_one_machine_is_committed() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["ban", "add", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["ban", "add", "--help"],
+        ["status"],
+        ["verdicts"],
+        ["ban", "list"],
+        ["ban", "test", "192.0.2.1"],
+        ["allow", "list"],
+    ],
+    ids=" ".join,
+)
 def test_a_light_verb_imports_nothing_heavy(arguments: list[str]) -> None:
-    """Asking is fast: neither the compiler, nor netlink, nor numpy is imported by the command line itself."""
-    main = PACKAGE / "interface" / "cli" / "main.py"
-    assert main.is_file(), "the command line is missing"
+    """Asking is fast: neither the compiler, nor netlink, nor numpy is imported to answer."""
     code = (
         "import sys\n"
-        f"sys.argv = ['xdpwall', *{arguments!r}]\n"
+        f"sys.argv = ['xdpwall', '--instance', 'nothing-here', *{arguments!r}]\n"
         "from xdpwall.interface.cli.main import main\n"
         "try:\n    status = main()\n"
         "except SystemExit as error:\n    status = error.code\n"
@@ -256,5 +266,7 @@ def test_a_light_verb_imports_nothing_heavy(arguments: list[str]) -> None:
         "sys.exit(status)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
-    assert done.returncode == 0, done.stderr
+    # 1: not root. 3 and 4: there is neither a controller nor a wall of this name.
+    assert done.returncode in ({0} if "--help" in arguments else {0, 1, 3, 4}), done.stderr
+    assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-1] == "loaded:"
