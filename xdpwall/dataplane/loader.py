@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xdpwall.config import Config
@@ -106,6 +106,31 @@ def load(config: Config, paths: Paths, interfaces: Iterable[str] = ()) -> LoadRe
     )
 
 
+def ready_program(
+    module: CompiledModule,
+    config: Config,
+    map_fds: Mapping[int, int],
+    *,
+    slot: int,
+    jumbo: bool,
+    epoch_shift: int,
+) -> bytes:
+    """The wall's instructions, made ready for one interface.
+
+    Args:
+        module: compiled for ``config``.
+        config: says which load-time constants are in the program at all.
+        map_fds: file descriptors of the module's maps to exchange for pinned ones.
+        slot: column of the verdict counters.
+        jumbo: frames can span buffers.
+        epoch_shift: ticks of a meter epoch, as a power of two.
+    """
+    code = patch_map_fds(module.program("wall"), map_fds)
+    code = patch_constant(code, _SLOT, slot)
+    code = patch_constant(code, _JUMBO, int(jumbo))
+    return patch_constant(code, _EPOCH_SHIFT, epoch_shift) if config.meters.enabled else code
+
+
 class _Builder:
     """One load: the compiled module, and how its instructions are made ready for one interface."""
 
@@ -176,11 +201,14 @@ class _Builder:
 
     def _attach(self, name: str, slot: int) -> attach.Attachment:
         jumbo = attach.needs_fragments(name)
-        code = patch_map_fds(self._module.program("wall"), self._map_fds)
-        code = patch_constant(code, _SLOT, slot)
-        code = patch_constant(code, _JUMBO, int(jumbo))
-        if self._config.meters.enabled:
-            code = patch_constant(code, _EPOCH_SHIFT, ticks.epoch_shift(self._meta.hz))
+        code = ready_program(
+            self._module,
+            self._config,
+            self._map_fds,
+            slot=slot,
+            jumbo=jumbo,
+            epoch_shift=ticks.epoch_shift(self._meta.hz),
+        )
         program = sys_bpf.prog_load(code, PROGRAM_NAME, flags=sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0)
         try:
             return attach.attach(self._pins, name, program, self._config.mode)
