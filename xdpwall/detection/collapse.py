@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xdpwall.detection.keys import Keys
+import numpy as np
+
+from xdpwall.detection.keys import Keys, Mask, find, prefix_keys, prefix_of
 from xdpwall.detection.prefixset import PrefixSet
 from xdpwall.model import Prefix
 
@@ -41,7 +42,7 @@ def collapse(
     *,
     standing: PrefixSet,
     spared: PrefixSet,
-    only: Iterable[int] | Keys | None = None,
+    only: Keys | None = None,
 ) -> CollapsePlan:
     """Find the /24 and /48 with at least ``threshold`` banned sources.
 
@@ -50,6 +51,25 @@ def collapse(
         threshold: how many make a prefix; 0 is off.
         standing: bans that stand: a prefix that one of them covers is left out.
         spared: what is never banned.
-        only: keys of sources banned since the last call: then only their prefixes are looked at.
+        only: keys of sources banned since the last call: then only their prefixes are looked at. Without it the same
+            prefixes are held back in every call.
     """
-    raise NotImplementedError
+    plan = CollapsePlan([], [])
+    if threshold <= 0 or len(banned) < threshold or (only is not None and not len(only)):
+        return plan
+    above = prefix_keys(banned)
+    if only is not None:
+        touched = find(np.unique(prefix_keys(only)), above)[1]
+        banned, above = banned[touched], above[touched]
+    order = np.argsort(above, kind="stable")
+    prefixes, starts, counts = np.unique(above[order], return_index=True, return_counts=True)
+    full: Mask = counts >= threshold
+    full[full] &= ~standing.covers_prefixes(prefixes[full])
+    ranked = np.flatnonzero(full)
+    ranked = ranked[np.argsort(-counts[ranked], kind="stable")]
+    for place in ranked.tolist():
+        prefix = prefix_of(int(prefixes[place]))
+        members = order[starts[place] : starts[place] + counts[place]]
+        found = Collapse(prefix, np.sort(banned[members]))
+        (plan.held_back if spared.overlaps(prefix) else plan.collapses).append(found)
+    return plan

@@ -29,6 +29,8 @@ class Finding:
         rate: what it sent in the tick that broke the limit, per second, in the limit's unit.
         limit: the limit per second.
         mono_ns: when the snapshot was read that showed it.
+        within: set when it was a prefix that broke its limit, and this source is blamed for it: that prefix ...
+        within_rate: ... and what all of it sent per second.
     """
 
     scope: Scope
@@ -38,26 +40,31 @@ class Finding:
     rate: int
     limit: int
     mono_ns: int
+    within: Prefix | None = None
+    within_rate: int = 0
 
     @property
     def severity(self) -> float:
-        """How many times the limit it sent: ``rate / limit``."""
-        return self.rate / self.limit
+        """How many times the limit came: ``rate / limit``, of the whole prefix for a source blamed for it."""
+        return (self.within_rate if self.within else self.rate) / self.limit
 
     @property
     def text(self) -> str:
         """For people and for a ban's reason, for example ``syn 812/s over 100/s``."""
-        return f"{_LABELS[self.kind]} {_short(self.rate)}/s over {_short(self.limit)}/s"
+        label, rate, limit = _LABELS[self.kind], short_number(self.rate), short_number(self.limit)
+        if self.within is None:
+            return f"{label} {rate}/s over {limit}/s"
+        return f"{label} {rate}/s of {short_number(self.within_rate)}/s in {self.within}, over {limit}/s"
 
 
 _LABELS = {Kind.PPS: "packets", Kind.BPS: "bits", Kind.SYN: "syn", Kind.UDP: "udp", Kind.ICMP: "icmp"}
 
 
-def _short(number: int) -> str:
-    """Exact below a hundred thousand, three or more digits and a letter above: ``24M``, ``1.25G``."""
+def short_number(number: int) -> str:
+    """Exact below a hundred thousand; above it two decimals at most and a letter: ``812``, ``24M``, ``1.25G``."""
     if number < 100_000:
         return str(number)
-    for unit, letter in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
+    for unit, letter in ((1_000_000_000, "G"), (1_000_000, "M")):
         if number >= unit:
             return f"{number / unit:.2f}".rstrip("0").rstrip(".") + letter
-    raise AssertionError(number)
+    return f"{number / 1_000:.2f}".rstrip("0").rstrip(".") + "k"

@@ -3,28 +3,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from xdpwall.detection.keys import Keys
+from xdpwall.detection.keys import Keys, Mask, Places, Sieve, find, prefix_keys
+from xdpwall.detection.limits import Kind
+from xdpwall.detection.slots import LONG_COUNTERS, SHORT_COUNTERS, Moved, SlotBook
 from xdpwall.snapshot import MeterSnapshot
 
-COUNTERS = ("packets", "bytes", "syn", "udp", "icmp", "fragments", "drops")
+Counts = npt.NDArray[np.uint64]
+Ticks = npt.NDArray[np.int64]
+
+COUNTERS = (*LONG_COUNTERS, *SHORT_COUNTERS)
 """The rows of :attr:`Rates.deltas`."""
+_ROW = {Kind.PPS: 0, Kind.BPS: 1, Kind.SYN: 2, Kind.UDP: 3, Kind.ICMP: 4}
+_BITS = {Kind.BPS: 8}
+_FUTURE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
 class Rates:
     """What moved between two snapshots. Keys that sent nothing are left out.
 
-    Args:
-        keys: sources or prefixes, unique, ascending, shape ``(n,)``, uint64.
-        deltas: what each sent since the snapshot before, summed over CPUs, shape ``(7, n)``, uint64, rows as in
-            :data:`COUNTERS`.
-        first_tick: kernel tick at which its oldest slot began, shape ``(n,)``, int64.
-        last_tick: kernel tick of its newest packet, shape ``(n,)``, int64.
+    A source has a slot on each CPU that saw it. Adding those up for all keys means to sort them, so it is done when
+    it is first asked for (:attr:`keys`, :attr:`deltas`); a quiet key costs a limiter nothing
+    (:meth:`keys_above`, :meth:`of`).
+
+    Attributes:
         dt_ns: time between the two snapshots; 0 when there is no rate to be had (the first snapshot, or time that
             stood still), and then there are no keys.
         mono_ns: when the newer one was read.
@@ -32,64 +38,195 @@ class Rates:
         discarded: slots whose counters made no sense twice in a row; their count so far was given up.
     """
 
-    keys: Keys
-    deltas: npt.NDArray[np.uint64]
-    first_tick: npt.NDArray[np.int64]
-    last_tick: npt.NDArray[np.int64]
-    dt_ns: int
-    mono_ns: int
-    put_off: int = 0
-    discarded: int = 0
+    def __init__(self, moved: Moved, *, mono_ns: int, now_tick: int, cpus: int | None) -> None:
+        self._moved = moved
+        self._now_tick = now_tick
+        self._cpus = cpus
+        self.dt_ns = moved.span_ns
+        self.mono_ns = mono_ns
+        self.put_off = moved.put_off
+        self.discarded = moved.discarded
 
     @property
-    def packets(self) -> npt.NDArray[np.uint64]:
+    def keys(self) -> Keys:
+        """Sources or prefixes, unique, ascending, shape ``(n,)``, uint64."""
+        return self._summed[0]
+
+    @property
+    def deltas(self) -> Counts:
+        """What each key sent, summed over CPUs, shape ``(7, n)``, uint64, rows as in :data:`COUNTERS`."""
+        return self._summed[1]
+
+    @property
+    def packets(self) -> Counts:
         """Packets of each key."""
-        return self._row(0)
+        return self.counter("packets")
 
     @property
-    def bytes(self) -> npt.NDArray[np.uint64]:
+    def bytes(self) -> Counts:
         """L2 bytes of each key."""
-        return self._row(1)
+        return self.counter("bytes")
 
     @property
-    def syn(self) -> npt.NDArray[np.uint64]:
+    def syn(self) -> Counts:
         """TCP SYNs without ACK of each key."""
-        return self._row(2)
+        return self.counter("syn")
 
     @property
-    def udp(self) -> npt.NDArray[np.uint64]:
+    def udp(self) -> Counts:
         """UDP packets of each key."""
-        return self._row(3)
+        return self.counter("udp")
 
     @property
-    def icmp(self) -> npt.NDArray[np.uint64]:
+    def icmp(self) -> Counts:
         """ICMP and ICMPv6 packets of each key."""
-        return self._row(4)
+        return self.counter("icmp")
 
     @property
-    def fragments(self) -> npt.NDArray[np.uint64]:
+    def fragments(self) -> Counts:
         """Fragments of each key."""
-        return self._row(5)
+        return self.counter("fragments")
 
     @property
-    def drops(self) -> npt.NDArray[np.uint64]:
+    def drops(self) -> Counts:
         """Packets of each key that were dropped after the ban stages."""
-        return self._row(6)
+        return self.counter("drops")
 
-    def _row(self, number: int) -> npt.NDArray[np.uint64]:
-        row: npt.NDArray[np.uint64] = self.deltas[number]
+    def counter(self, name: str) -> Counts:
+        """One row of :attr:`deltas` by its name in :data:`COUNTERS`."""
+        row: Counts = self.deltas[COUNTERS.index(name)]
         return row
+
+    @cached_property
+    def first_tick(self) -> Ticks:
+        """Kernel tick at which each key's oldest slot began, shape ``(n,)``."""
+        return self._fold(np.minimum, self._moved.first)
+
+    @cached_property
+    def last_tick(self) -> Ticks:
+        """Kernel tick of each key's newest packet, shape ``(n,)``."""
+        return self._fold(np.maximum, self._moved.last)
+
+    def total(self, name: str) -> int:
+        """One counter of all keys together."""
+        return int(self._row(COUNTERS.index(name)).sum(dtype=np.uint64))
+
+    def keys_above(self, kind: Kind, amount: float) -> Keys:
+        """Keys that may have sent more than this of one kind. Unique, ascending; may hold others, never lacks one.
+
+        With the number of CPUs known, only slots above their share of the amount are looked at: a key above it has
+        at least one of those.
+
+        Args:
+            kind: what to count.
+            amount: packets or bits since the snapshot before.
+        """
+        if self._cpus is None:
+            counts: Counts = self.deltas[_ROW[kind]]
+            return self.keys[counts * np.uint64(_BITS.get(kind, 1)) > amount]
+        share = amount / _BITS.get(kind, 1) / self._cpus
+        return np.unique(self._moved.keys[self._row(_ROW[kind]) > share])
+
+    def of(self, keys: Keys, kinds: tuple[Kind, ...]) -> npt.NDArray[np.float64]:
+        """What these keys sent.
+
+        Args:
+            keys: unique, ascending.
+            kinds: the rows of the answer.
+
+        Returns:
+            Packets or bits since the snapshot before, shape ``(len(kinds), len(keys))``; 0 where a key sent nothing.
+        """
+        rows = Sieve(keys).places(self._moved.keys)
+        places, present = find(keys, self._moved.keys[rows])
+        return self._sums(rows[present], places[present], len(keys), kinds)
+
+    def within(self, prefixes: Keys, kinds: tuple[Kind, ...]) -> tuple[Keys, npt.NDArray[np.float64]]:
+        """Sources of some prefixes, and what they sent. Only for rates of sources.
+
+        Args:
+            prefixes: keys of prefix meters, ascending.
+            kinds: the rows of the answer.
+
+        Returns:
+            Keys of the sources, ascending, and amounts as in :meth:`of`.
+        """
+        above = prefix_keys(self._moved.keys)
+        rows = Sieve(prefixes).places(above)
+        rows = rows[find(prefixes, above[rows])[1]]
+        sources, places = np.unique(self._moved.keys[rows], return_inverse=True)
+        return sources, self._sums(rows, places, len(sources), kinds)
+
+    def _sums(
+        self, rows: Places, places: Places, length: int, kinds: tuple[Kind, ...]
+    ) -> npt.NDArray[np.float64]:
+        sums = np.empty((len(kinds), length))
+        for number, kind in enumerate(kinds):
+            weights = self._row(_ROW[kind])[rows]
+            sums[number] = np.bincount(places, weights=weights, minlength=length)
+            sums[number] *= _BITS.get(kind, 1)
+        return sums
+
+    def _row(self, number: int) -> npt.NDArray[np.uint64] | npt.NDArray[np.uint32]:
+        if number < len(LONG_COUNTERS):
+            return self._moved.long[number]  # type: ignore[no-any-return]
+        return self._moved.short[number - len(LONG_COUNTERS)]  # type: ignore[no-any-return]
+
+    @cached_property
+    def _order(self) -> tuple[Places, Places]:
+        """Slots by key, and where in that order each key begins."""
+        order = np.argsort(self._moved.keys)
+        ordered = self._moved.keys[order]
+        fresh: Mask = np.ones(len(ordered), np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+        return order, np.flatnonzero(fresh)
+
+    @cached_property
+    def _summed(self) -> tuple[Keys, Counts]:
+        order, starts = self._order
+        deltas = np.empty((len(COUNTERS), len(starts)), np.uint64)
+        if len(starts):
+            for number in range(len(COUNTERS)):
+                np.add.reduceat(
+                    np.take(self._row(number), order), starts, dtype=np.uint64, out=deltas[number]
+                )
+        return self._moved.keys[order[starts]], deltas
+
+    def _fold(self, ufunc: np.ufunc, ticks: npt.NDArray[np.uint32]) -> Ticks:
+        order, starts = self._order
+        if not len(starts):
+            return np.empty(0, np.int64)
+        folded: Ticks = ufunc.reduceat(full_ticks(ticks, self._now_tick)[order], starts)
+        return folded
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
+def full_ticks(ticks: npt.NDArray[np.uint32], now_tick: int) -> Ticks:
+    """64-bit ticks from those modulo 2**32, all at most 2**32 ticks ago; one a little ahead is now."""
+    age = (np.uint32(now_tick & 0xFFFFFFFF) - ticks).astype(np.int64)
+    age[age > (1 << 32) - _FUTURE] = 0
+    full: Ticks = now_tick - age
+    return full
+
+
 class RateMeter:
-    """Remembers one meter table and tells what moved since. One for the sources, one for the prefixes."""
+    """Remembers one meter table and tells what moved since. One for the sources, one for the prefixes.
+
+    Args:
+        cpus: how many CPUs have slots of their own: no key has more slots than that. Without it the answers are the
+            same, and slower in a flood.
+    """
+
+    def __init__(self, cpus: int | None = None) -> None:
+        self._book = SlotBook()
+        self._cpus = cpus
 
     def update(self, snapshot: MeterSnapshot) -> Rates:
         """Take in the next snapshot. The first one gives no rates.
 
         The snapshot's array is not kept: the caller may fill the same buffer again.
         """
-        raise NotImplementedError
+        moved = self._book.look(snapshot)
+        return Rates(moved, mono_ns=snapshot.mono_ns, now_tick=snapshot.now_tick, cpus=self._cpus)
