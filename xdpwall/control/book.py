@@ -37,6 +37,9 @@ class Book:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, prefix: Prefix) -> bool:
+        return prefix in self._held
+
     @property
     def exact(self) -> int:
         """How many bans are on one source."""

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import socket
-import time
 from types import TracebackType
 from typing import Any
 
+from xdpwall.clock import SystemClock
 from xdpwall.control import protocol
 from xdpwall.errors import InputError, NoControllerError, PrivilegeError
 from xdpwall.paths import Paths
@@ -60,7 +60,7 @@ class Connection:
                 f"{op}: the request has {len(request)} bytes; at most {protocol.MAX_REQUEST_BYTES} fit",
                 hint=f"send at most {protocol.BULK_ITEMS} prefixes at a time",
             )
-        deadline = time.monotonic() + self._timeout
+        deadline = _now() + self._timeout
         try:
             self._socket.settimeout(self._timeout)
             self._socket.sendall(request)
@@ -90,7 +90,7 @@ class Connection:
         chunks: list[bytes] = [self._rest]
         size = len(self._rest)
         while b"\n" not in chunks[-1]:
-            left = deadline - time.monotonic()
+            left = deadline - _now()
             if left <= 0:
                 raise self._slow(op)
             try:
@@ -130,3 +130,7 @@ def call(paths: Paths, op: str, *, timeout: float = ANSWER_SECONDS, **args: Any)
     """One op on a connection of its own. See :meth:`Connection.call`; bulks are faster on one Connection."""
     with Connection(paths, timeout=timeout) as connection:
         return connection.call(op, **args)
+
+
+def _now() -> float:
+    return SystemClock().mono_ns() / 1e9

@@ -73,6 +73,7 @@ class Changes:
 
     Args:
         clear: first of all forget every ban (``flush``, or before a whole new list).
+        clear_allow: the same for the allowlist.
         lifted: bans to forget. ``bans``: to add or replace; read once, in the writer's thread.
         disallowed: allowlist entries to forget. ``allowed``: to add or replace.
         forgiven: strikes to forget. ``strikes``: to add or replace.
@@ -80,6 +81,7 @@ class Changes:
     """
 
     clear: bool = False
+    clear_allow: bool = False
     lifted: tuple[Prefix, ...] = ()
     bans: Iterable[Ban] = ()
     disallowed: tuple[Prefix, ...] = ()
@@ -143,6 +145,8 @@ class Database:
         many = self._db.executemany
         if changes.clear:
             self._db.execute("DELETE FROM bans")
+        if changes.clear_allow:
+            self._db.execute("DELETE FROM allow")
         many(
             "DELETE FROM bans WHERE packed = ? AND length = ?", ((p.packed, p.length) for p in changes.lifted)
         )

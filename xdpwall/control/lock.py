@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from xdpwall.clock import SystemClock
 from xdpwall.errors import PrivilegeError, XdpwallError
 from xdpwall.paths import Paths
 
@@ -59,7 +60,7 @@ def hold(paths: Paths, who: str, *, wait_seconds: float = 0.0) -> Iterator[None]
     except PermissionError:
         raise PrivilegeError(f"{paths.lock}: only root may use it", hint="run it with sudo") from None
     try:
-        _take(fd, paths, time.monotonic() + wait_seconds)
+        _take(fd, paths, _now() + wait_seconds)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{who} (pid {os.getpid()})\n".encode(), 0)
         try:
@@ -90,7 +91,7 @@ def _take(fd: int, paths: Paths, deadline: float) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() < deadline:
+            if _now() < deadline:
                 time.sleep(0.02)
                 continue
             name = _name(fd)
@@ -105,3 +106,7 @@ def _take(fd: int, paths: Paths, deadline: float) -> None:
 
 def _name(fd: int) -> str:
     return os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another xdpwall"
+
+
+def _now() -> float:
+    return SystemClock().mono_ns() / 1e9

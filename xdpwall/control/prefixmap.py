@@ -87,15 +87,13 @@ class PrefixMap(Generic[V]):
                     yield _prefix(size, length, bits), value
 
     def items(self) -> Iterator[tuple[Prefix, V]]:
-        """Every entry, as they were when the first one was asked for; the map may change meanwhile."""
+        """Every entry as they are now; the map may change while they are read, in another thread too."""
         frozen = [
             (size, length, list(table.items()))
             for size, tables in self._tables.items()
             for length, table in tables.items()
         ]
-        for size, length, rows in frozen:
-            for bits, value in rows:
-                yield _prefix(size, length, bits), value
+        return ((_prefix(size, length, bits), value) for size, length, rows in frozen for bits, value in rows)
 
 
 def _bits(packed: bytes, length: int) -> int:

@@ -13,6 +13,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TypeVar
 
 from xdpwall.clock import Clock
@@ -31,13 +32,14 @@ class Store:
     """The writer thread.
 
     Args:
-        database: the open file; the thread's from now on.
+        path: the state file. When it cannot be opened the wall goes on without, and each write tries anew.
         clock: for the name of a damaged file that is kept aside.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
         self._clock = clock
+        self._database: Database | None = None
         self._queue: queue.SimpleQueue[tuple[Changes | Callable[[Database], object], Future[object]] | None]
         self._queue = queue.SimpleQueue()
         self._closed = False
@@ -48,6 +50,17 @@ class Store:
         self.lost = False
         """Whether the file lacks something that was submitted."""
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    def open(self) -> Database | None:
+        """Open the file, before :meth:`start`; None when that fails. Tells what had to be done to it."""
+        try:
+            return self._open()
+        except StoreError as error:
+            self._failed(error)
+            return None
+
+    def start(self) -> None:
+        """Begin to write. From now on the file is the thread's alone."""
         self._thread.start()
 
     def submit(self, changes: Changes) -> Future[object]:
@@ -68,8 +81,23 @@ class Store:
         if not self._closed:
             self._closed = True
             self._queue.put(None)
+        if self._thread.ident is None:
+            self._run()
+            return True
         self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    def _open(self) -> Database:
+        if self._database is None:
+            self._database = Database(self._path, now_ms=self._clock.wall_ms())
+            self._tell(self._database)
+        return self._database
+
+    @staticmethod
+    def _tell(database: Database) -> None:
+        for note in database.notes:
+            log.error("%s", note)
+        database.notes.clear()
 
     def _put(self, job: Changes | Callable[[Database], object]) -> Future[object]:
         future: Future[object] = Future()
@@ -101,13 +129,14 @@ class Store:
                 batch, futures = [], []
                 self._answer(job, future)
             self._commit(batch, futures)
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
 
     def _commit(self, batch: list[Changes], futures: list[Future[object]]) -> None:
         if not batch:
             return
         try:
-            self._database.apply(batch)
+            self._open().apply(batch)
         except StoreError as error:
             self._failed(error)
             if isinstance(error, DamagedError):
@@ -128,7 +157,7 @@ class Store:
 
     def _answer(self, question: Callable[[Database], object], future: Future[object]) -> None:
         try:
-            future.set_result(question(self._database))
+            future.set_result(question(self._open()))
         except Exception as error:  # noqa: BLE001  (handed to whoever asked, nothing is swallowed)
             if isinstance(error, DamagedError):
                 self._failed(error)
@@ -136,14 +165,14 @@ class Store:
             future.set_exception(error)
 
     def _replace(self) -> None:
+        assert self._database is not None
         try:
             self._database.replace_damaged(self._clock.wall_ms())
         except StoreError as error:
             self._failed(error)
+            self._database = None
             return
-        for note in self._database.notes:
-            log.error("%s", note)
-        self._database.notes.clear()
+        self._tell(self._database)
 
     def _failed(self, error: StoreError) -> None:
         if self.last_error is None:

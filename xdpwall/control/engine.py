@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller without its wires: one wall, the record of it, and what happens in a tick and in a second.
+
+Synchronous and with its clock passed in, so that tests can live through an attack in no time. ``control.controller``
+calls it from asyncio.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future
+
+from xdpwall.clock import Clock
+from xdpwall.config import Config
+from xdpwall.control import record, views
+from xdpwall.control.database import Changes, Event
+from xdpwall.control.desk import Desk
+from xdpwall.control.health import Health
+from xdpwall.control.logs import Throttle
+from xdpwall.control.protect import protected
+from xdpwall.control.reconcile import Mended, Reconciler
+from xdpwall.control.results import State
+from xdpwall.control.sentinel import Sentinel
+from xdpwall.control.store import Store
+from xdpwall.control.traffic import Traffic
+from xdpwall.dataplane.interface import Dataplane, InterfaceState, WallInfo
+from xdpwall.errors import DataplaneError, ForeignProgramError, NotLoadedError, StoreError
+from xdpwall.model import Prefix
+
+log = logging.getLogger(__name__)
+
+_ATTACK_SECONDS = 30
+_ATTACK_PPS = 100
+_CLOCK_STEP_MS = 1_000
+_REPLACE_NS = 10_000_000_000
+_PRUNE_NS = 3_600_000_000_000
+_SCAN_SHARE = 50
+"""A comparison with the kernel may take one part in so many of the time: with many bans it comes less often."""
+
+
+class Engine:
+    """Everything that decides.
+
+    Args:
+        config: the configuration in force.
+        known: the record as read at start.
+        store: where changes go.
+        opener: opens the wall. Raises NotLoadedError while there is none.
+        fingerprint: something that differs once the wall was loaded anew.
+        clock: both clocks.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        known: record.Record,
+        store: Store,
+        *,
+        opener: Callable[[], Dataplane],
+        fingerprint: Callable[[], Hashable],
+        clock: Clock,
+    ) -> None:
+        self.config = config
+        self.book = known.book
+        self.guard = known.guard
+        self.store = store
+        self.clock = clock
+        self.health = Health()
+        self.traffic = Traffic()
+        self.throttle = Throttle(logging.getLogger("xdpwall"))
+        self.desk = Desk(None, self.book, self.guard, clock, config.bans.time_ms)
+        self.sentinel = Sentinel(config, self.book, self.guard, self._record, self.throttle)
+        self.info: WallInfo | None = None
+        self.interfaces: tuple[InterfaceState, ...] = ()
+        self._opener = opener
+        self._fingerprint = fingerprint
+        self._seen: Hashable = None
+        self._reconciler = Reconciler(self.book, self.guard, clock, self._record)
+        self._scan: Iterator[Mended] | None = None
+        self._scan_began_ns = 0
+        self._scan_spent_ns = 0
+        self._next_scan_ns = 0
+        self._offset_ms = self._clock_offset()
+        self._own: frozenset[Prefix] = frozenset()
+        self._unattached: set[str] = set()
+        self._vanished: set[str] = set()
+        self._next_replace_ns = 0
+        self._next_prune_ns = 0
+        self._tick_faults = 0
+        self._strikes = known.strikes
+        self._lapsed = known.lapsed
+
+    @property
+    def wall(self) -> Dataplane | None:
+        """The wall, while there is one."""
+        return self.desk.wall
+
+    def start(self) -> Mended:
+        """Open the wall, hold it to the record, take over what it knows.
+
+        Raises:
+            NotLoadedError: there is no wall.
+            DataplaneError: it cannot be opened.
+        """
+        self._seen = self._fingerprint()
+        wall = self._opener()
+        self.desk.wall, self.info = wall, wall.info
+        self.sentinel.recall(self._strikes)
+        if self._lapsed:
+            self.commit(record.ended(self._lapsed))
+        self._strikes = self._lapsed = ()
+        mended = self._reconciler.start(wall)
+        self._reconciler.tell(mended)
+        self._next_scan_ns = self.clock.mono_ns() + self.config.tick.reconcile_ms * 1_000_000
+        self.commit(Changes(events=(Event(self.clock.wall_ms(), "start", None, "", mended.words()),)))
+        return mended
+
+    def close(self, reason: str) -> None:
+        """Write down that we stop, and let go of the wall. It stays up."""
+        self.commit(Changes(events=(Event(self.clock.wall_ms(), "stop", None, "", reason),)))
+        self._drop_wall()
+
+    def commit(self, changes: Changes) -> Future[object]:
+        """The record changed: tell detection, and write it down. The future is for who must wait for the disk."""
+        self.sentinel.took(changes)
+        if changes.allowed or changes.disallowed:
+            self.sentinel.respare()
+        return self.store.submit(changes)
+
+    def _record(self, changes: Changes) -> None:
+        self.commit(changes)
+
+    # --- in each tick ---
+
+    def tick(self) -> None:
+        """Look, decide, ban. Never raises for what the kernel or the disk does."""
+        now_ms, mono_ns = self.clock.wall_ms(), self.clock.mono_ns()
+        self._follow_clock()
+        lapsed = self.book.take_lapsed(now_ms)
+        if lapsed:
+            self.commit(record.ended(lapsed))
+            self.throttle.line(
+                "expire", f"{len(lapsed)} bans lapsed, for example {lapsed[0].prefix}", logging.DEBUG
+            )
+        wall = self.wall
+        if wall is None:
+            return
+        try:
+            self.traffic.update(wall.verdicts(), mono_ns)
+            self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
+            self.health.clear("tick")
+            self._tick_faults = 0
+        except DataplaneError as error:
+            self._tick_faults += 1
+            self.health.set("tick", f"the wall cannot be read or written: {error.message}")
+            self.throttle.line("tick", error.message, logging.ERROR)
+            if self._tick_faults >= 3:
+                self._seen = None  # open it anew in the next second
+        self._compare(wall, mono_ns)
+
+    def _compare(self, wall: Dataplane, mono_ns: int) -> None:
+        """Go on comparing the kernel with the book, a piece a tick."""
+        if self._scan is None:
+            if mono_ns < self._next_scan_ns:
+                return
+            self._scan, self._scan_spent_ns, self._scan_began_ns = self._reconciler.scan(wall), 0, mono_ns
+        try:
+            before = self.clock.mono_ns()
+            done = next(self._scan, None) is None
+            self._scan_spent_ns += self.clock.mono_ns() - before
+            self.health.clear("reconcile")
+        except DataplaneError as error:
+            done = True
+            self.health.set("reconcile", f"the kernel cannot be compared with the record: {error.message}")
+            self.throttle.line("reconcile", error.message, logging.ERROR)
+        if done:
+            self._scan = None
+            pause = max(self.config.tick.reconcile_ms * 1_000_000, self._scan_spent_ns * _SCAN_SHARE)
+            self._next_scan_ns = max(self._scan_began_ns + pause, self.clock.mono_ns())
+
+    def _follow_clock(self) -> None:
+        """The machine's clock was set: bans last as long as was said, so their ends move with it."""
+        offset = self._clock_offset()
+        step = offset - self._offset_ms
+        if abs(step) < _CLOCK_STEP_MS:
+            return
+        self._offset_ms = offset
+        log.warning("the clock was set by %+d s: the ends of all bans move along", round(step / 1000))
+        self.book.shift(step)
+        self._replace_all()
+
+    def _clock_offset(self) -> int:
+        return self.clock.wall_ms() - self.clock.mono_ns() // 1_000_000
+
+    # --- once a second ---
+
+    def second(self) -> None:
+        """What need not be done in every tick: the wall's health, the disk's, ours."""
+        self._check_wall()
+        self._check_interfaces()
+        self._check_store()
+        self._check_limits()
+        self.throttle.second()
+
+    def _check_wall(self) -> None:
+        try:
+            seen = self._fingerprint()
+            if self.wall is not None and seen == self._seen:
+                return
+            self._drop_wall()
+            wall = self._opener()
+        except NotLoadedError:
+            self.health.set("wall", "no wall is loaded: nothing is filtered; `xdpwall load` puts it up")
+            return
+        except DataplaneError as error:
+            self.health.set("wall", f"the wall cannot be opened: {error.message}")
+            return
+        self._seen = seen
+        self.desk.wall, self.info = wall, wall.info
+        self.health.clear("wall")
+        log.warning("the wall was loaded anew and is opened again")
+        self.commit(
+            Changes(events=(Event(self.clock.wall_ms(), "load", None, "", f"policy {self.info.policy}"),))
+        )
+        wall.set_own_addresses(self._own)
+        self._next_scan_ns = 0
+
+    def _drop_wall(self) -> None:
+        wall, self.desk.wall, self._scan = self.wall, None, None
+        self.info, self.interfaces = None, ()
+        self.traffic.reset()
+        self.sentinel.restart()
+        if wall is not None:
+            wall.close()
+
+    def _check_interfaces(self) -> None:
+        if self.wall is None:
+            return
+        try:
+            self.interfaces = tuple(self.wall.interfaces())
+        except DataplaneError as error:
+            self.health.set("interfaces", f"the interfaces cannot be looked at: {error.message}")
+            return
+        missing = {state.name for state in self.interfaces if state.ifindex and not state.attached}
+        for name in sorted(missing & (self._unattached | self._vanished)):
+            # It came back, or was seen bare twice. Once is not enough: an `unload` may be in the middle of its work.
+            self._reattach(name)
+        self._unattached = missing
+        self._vanished = {state.name for state in self.interfaces if not state.ifindex}
+        problems = views.interface_problems(self.interfaces)
+        there = {state.name for state in self.interfaces}
+        problems += [
+            f"{name}: the configuration names it, but no wall stands there; `xdpwall load` puts it up"
+            for name in self.config.interfaces
+            if name not in there
+        ]
+        for problem in self.health.replace("interfaces", problems):
+            log.warning("%s", problem)
+
+    def _reattach(self, name: str) -> None:
+        assert self.wall is not None
+        try:
+            if self.wall.reattach(name):
+                log.warning("%s came back: the wall is up there again", name)
+                event = Event(self.clock.wall_ms(), "interface", None, "", f"{name} came back")
+                self.commit(Changes(events=(event,)))
+                self.interfaces = tuple(self.wall.interfaces())
+                self.health.clear(f"reattach {name}")
+        except (DataplaneError, ForeignProgramError) as error:
+            self.health.set(f"reattach {name}", f"{name}: the wall cannot be put up again: {error.message}")
+
+    def _check_store(self) -> None:
+        now = self.clock.mono_ns()
+        if self.store.lost and now >= self._next_replace_ns:
+            self._next_replace_ns = now + _REPLACE_NS
+            self._replace_all()
+        error = self.store.last_error
+        if error is None:
+            self.health.clear("store")
+        else:
+            self.health.set(
+                "store", f"{error} ({self.store.errors} failed writes); bans are enforced all the same"
+            )
+        if now >= self._next_prune_ns:
+            self._next_prune_ns = now + _PRUNE_NS
+            today = self.clock.wall_ms()
+            self.store.read(
+                lambda database: database.prune(
+                    history_before_ms=today - self.config.control.history_ms,
+                    strikes_before_ms=today - self.config.bans.forget_ms,
+                )
+            )
+
+    def _replace_all(self) -> None:
+        entries = tuple(entry for _, entry in self.guard.allow.items() if entry.origin != "config")
+        self.store.replace_all(Changes(clear=True, clear_allow=True, bans=self.book.bans(), allowed=entries))
+
+    def _check_limits(self) -> None:
+        info = self.info
+        if info is None:
+            return
+        for count, capacity, what in (
+            (self.book.exact, info.ban_capacity, "bans of single sources"),
+            (self.book.wide, info.ban_prefix_capacity, "bans of prefixes"),
+        ):
+            full = count * 10 >= capacity * 9
+            text = f"{count} of {capacity} {what} are taken: raise bans.capacity, or ban wider prefixes"
+            self.health.put(f"full {what}", text if full else None)
+        waiting = self.sentinel.waiting
+        text = f"{waiting} sources over their limit wait: bans.per_minute ({self.config.bans.per_minute}) is reached"
+        self.health.put("cap", text if waiting else None)
+        other = info.config_digest != self.config.dataplane_digest()
+        text = "the loaded data path was compiled from another configuration; `xdpwall load` applies this one"
+        self.health.put("digest", text if other else None)
+
+    # --- what happens outside ---
+
+    def set_addresses(self, own: Iterable[Prefix], gateways: Iterable[str]) -> None:
+        """This host's addresses or routes changed."""
+        self._own = frozenset(own)
+        if self.guard.protect(protected(self._own, gateways)):
+            self.sentinel.respare()
+        if self.wall is not None:
+            try:
+                self.wall.set_own_addresses(self._own)
+                self.health.clear("own")
+            except DataplaneError as error:
+                self.health.set("own", f"the kernel was not told this host's addresses: {error.message}")
+
+    def configure(self, config: Config) -> tuple[list[str], list[str]]:
+        """Put another config in force. Gives the keys that changed, and those of them that need a new load."""
+        from xdpwall.control.settings import differences  # noqa: PLC0415  (rare)
+
+        changed, needs_load = differences(self.config, config)
+        self.config = config
+        self.desk.ban_time_ms = config.bans.time_ms
+        self.guard.min_prefix_v4 = config.bans.min_prefix_v4
+        self.guard.min_prefix_v6 = config.bans.min_prefix_v6
+        now = self.clock.wall_ms()
+        record.set_config_allow(self.guard, config.allow.prefixes, now)
+        self.sentinel.configure(config)
+        self.sentinel.respare()
+        if self.wall is not None:
+            try:
+                self._reconciler.allowlist(self.wall, Mended())
+            except DataplaneError as error:
+                log.error("the allowlist: %s", error.message)
+        self.commit(Changes(events=(Event(now, "reload", None, "operator", ", ".join(changed)),)))
+        return changed, needs_load
+
+    # --- how things are ---
+
+    @property
+    def state(self) -> State:
+        """In one word; an attack is told before anything else."""
+        if self._under_attack():
+            return "UNDER_ATTACK"
+        if self.health.problems:
+            return "DEGRADED"
+        if self.info is not None and self.info.policy == "observe":
+            return "OBSERVE"
+        return "QUIET"
+
+    def _under_attack(self) -> bool:
+        last = self.sentinel.last_detection_ns
+        if last is not None and self.clock.mono_ns() - last < _ATTACK_SECONDS * 1_000_000_000:
+            return True
+        return self.traffic.banned_pps() >= max(_ATTACK_PPS, self.sentinel.smallest_limit())
+
+
+def store_warning(error: StoreError) -> str:
+    """What to tell someone whose wish is in force, but not on disk."""
+    return f"in force, but not on record yet: {error.message}"
+
+
+def rss_kb() -> int:
+    """Resident memory of this process (proc(5), statm)."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  (hot: the TUI asks every second)
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024

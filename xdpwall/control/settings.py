@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the config to the parts of control: the rules of what people ask for, and what a reload changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xdpwall.config import DATAPLANE_KEYS, Config
+from xdpwall.control.record import Rules
+
+NEEDS_LOAD = frozenset(DATAPLANE_KEYS) | {"interfaces", "mode"}
+"""Keys that take effect only with `xdpwall load`."""
+
+
+def rules(config: Config) -> Rules:
+    """What the desk and the guard need of a config."""
+    return Rules(
+        ban_time_ms=config.bans.time_ms,
+        forget_ms=config.bans.forget_ms,
+        min_prefix_v4=config.bans.min_prefix_v4,
+        min_prefix_v6=config.bans.min_prefix_v6,
+        allow=tuple(config.allow.prefixes),
+    )
+
+
+def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
+    """Dotted keys whose values differ, and those of them that need a new load."""
+    before, after = _flat(old), _flat(new)
+    changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return changed, [key for key in changed if key in NEEDS_LOAD]
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    return dict(_walk("", config.model_dump(mode="json", by_alias=True)))
+
+
+def _walk(stem: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _walk(f"{stem}{key}.", value)
+        else:
+            yield f"{stem}{key}", value
