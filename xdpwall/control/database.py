@@ -78,6 +78,7 @@ class Changes:
         disallowed: allowlist entries to forget. ``allowed``: to add or replace.
         forgiven: strikes to forget. ``strikes``: to add or replace.
         events: lines of history.
+        settings: texts by name, to add or replace.
     """
 
     clear: bool = False
@@ -89,6 +90,7 @@ class Changes:
     forgiven: tuple[Prefix, ...] = ()
     strikes: tuple[Strike, ...] = ()
     events: tuple[Event, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 class Database:
@@ -189,6 +191,14 @@ class Database:
             ),
         )
 
+        many("INSERT OR REPLACE INTO settings VALUES (?, ?)", changes.settings)
+
+    def setting(self, key: str) -> str | None:
+        """A text by name."""
+        for (value,) in self._rows("SELECT value FROM settings WHERE key = ?", key):
+            return str(value)
+        return None
+
     def bans(self) -> Iterator[Ban]:
         """Every stored ban, also those that lapsed and were not taken out yet."""
         query = "SELECT packed, length, created_ms, expires_ms, origin, strikes, reason FROM bans"
@@ -248,7 +258,7 @@ class Database:
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
-    def _rows(self, query: str, *args: int) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, query: str, *args: int | str) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(query, args)
         except sqlite3.Error as error:

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from xdpwall.clock import Clock
 from xdpwall.config import Config
-from xdpwall.control import record, views
+from xdpwall.control import record, settings, views
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import Desk
 from xdpwall.control.health import Health
@@ -26,7 +26,7 @@ from xdpwall.control.sentinel import Sentinel
 from xdpwall.control.store import Store
 from xdpwall.control.traffic import Traffic
 from xdpwall.dataplane.interface import Dataplane, InterfaceState, WallInfo
-from xdpwall.errors import DataplaneError, ForeignProgramError, NotLoadedError, StoreError
+from xdpwall.errors import DataplaneError, ForeignProgramError, NotLoadedError
 from xdpwall.model import Prefix
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,8 @@ class Engine:
         mended = self._reconciler.start(wall)
         self._reconciler.tell(mended)
         self._next_scan_ns = self.clock.mono_ns() + self.config.tick.reconcile_ms * 1_000_000
-        self.commit(Changes(events=(Event(self.clock.wall_ms(), "start", None, "", mended.words()),)))
+        event = Event(self.clock.wall_ms(), "start", None, "", mended.words())
+        self.commit(Changes(events=(event,), settings=self._rules()))
         return mended
 
     def close(self, reason: str) -> None:
@@ -331,9 +332,7 @@ class Engine:
 
     def configure(self, config: Config) -> tuple[list[str], list[str]]:
         """Put another config in force. Gives the keys that changed, and those of them that need a new load."""
-        from xdpwall.control.settings import differences  # noqa: PLC0415  (rare)
-
-        changed, needs_load = differences(self.config, config)
+        changed, needs_load = settings.differences(self.config, config)
         self.config = config
         self.desk.ban_time_ms = config.bans.time_ms
         self.guard.min_prefix_v4 = config.bans.min_prefix_v4
@@ -347,8 +346,12 @@ class Engine:
                 self._reconciler.allowlist(self.wall, Mended())
             except DataplaneError as error:
                 log.error("the allowlist: %s", error.message)
-        self.commit(Changes(events=(Event(now, "reload", None, "operator", ", ".join(changed)),)))
+        event = Event(now, "reload", None, "operator", ", ".join(changed))
+        self.commit(Changes(events=(event,), settings=self._rules()))
         return changed, needs_load
+
+    def _rules(self) -> tuple[tuple[str, str], ...]:
+        return ((record.RULES, settings.rules(self.config).text()),)
 
     # --- how things are ---
 
@@ -368,11 +371,6 @@ class Engine:
         if last is not None and self.clock.mono_ns() - last < _ATTACK_SECONDS * 1_000_000_000:
             return True
         return self.traffic.banned_pps() >= max(_ATTACK_PPS, self.sentinel.smallest_limit())
-
-
-def store_warning(error: StoreError) -> str:
-    """What to tell someone whose wish is in force, but not on disk."""
-    return f"in force, but not on record yet: {error.message}"
 
 
 def rss_kb() -> int:

@@ -3,7 +3,8 @@
 
 Gives the same result objects as the control socket. Who writes holds the instance's lock meanwhile, so a controller
 that starts in the same moment waits its turn. A state file that cannot be used stops nobody: the kernel is written all
-the same, and the result carries a warning. No numpy, pydantic or pyroute2, unless the config must be read.
+the same, and the result carries a warning. What the configuration says is taken from the state file, where the last
+controller left it: no numpy, pydantic or pyroute2 in here.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ def call(
     paths: Paths,
     op: str,
     *,
-    rules: Callable[[], Rules] | None = None,
     clock: Clock | None = None,
     opener: Callable[[Paths], Dataplane] = open_wall,
     **args: Any,
@@ -56,7 +56,6 @@ def call(
     Args:
         paths: the instance.
         op: one of :data:`OPS`.
-        rules: gives the rules of the config; called only by an op that depends on them. None: the defaults.
         clock: Unix time.
         opener: opens the wall.
         **args: the op's arguments, as on the control socket.
@@ -78,8 +77,7 @@ def call(
         wall = _wall(paths, op, opener)
         if wall is not None:
             stack.callback(wall.close)
-        chosen = rules() if rules is not None and op in _WRITES else Rules()
-        with _Session(paths, wall, chosen, time, writes=op in _WRITES) as session:
+        with _Session(paths, wall, time, writes=op in _WRITES) as session:
             return session.run(op, checked)
 
 
@@ -91,7 +89,7 @@ class _Session:
     ) -> None:
         self._paths = paths
         self._wall = wall
-        self._rules = rules
+        self._rules = Rules()
         self._clock = clock
         self._writes = writes
         self._warnings: list[str] = []
@@ -117,7 +115,7 @@ class _Session:
         if op == "history":
             return dict(self._history(args))
         try:
-            known = record.read(self._database, self._rules, now)
+            known = self._read(now)
         except StoreError as error:
             self._warnings.append(error.message)
             self._database = None
@@ -137,6 +135,12 @@ class _Session:
             policy = "none" if moment.info is None else moment.info.policy
             return dict(views.verdicts(moment.counts, policy))
         return self._status(known)
+
+    def _read(self, now: int) -> record.Record:
+        text = None if self._database is None else self._database.setting(record.RULES)
+        if text is not None:
+            self._rules = Rules.parse(text)
+        return record.read(self._database, self._rules, now)
 
     def _write(self, desk: Desk, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
         result: Mapping[str, Any]

@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database, Event, Strike
 from xdpwall.control.guard import Guard
+from xdpwall.errors import AddressError, StoreError
 from xdpwall.model import Ban, Prefix
+
+
+RULES = "rules"
+"""The name of the setting that holds :meth:`Rules.text`."""
+_NUMBERS = ("ban_time_ms", "forget_ms", "min_prefix_v4", "min_prefix_v6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,25 @@ class Rules:
     min_prefix_v4: int = 8
     min_prefix_v6: int = 16
     allow: tuple[Prefix, ...] = ()
+
+    def text(self) -> str:
+        """For the database: what verbs without a controller go by."""
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        return json.dumps({**numbers, "allow": [str(prefix) for prefix in self.allow]})
+
+    @classmethod
+    def parse(cls, text: str) -> Rules:
+        """The inverse of :meth:`text`.
+
+        Raises:
+            StoreError: it is none.
+        """
+        try:
+            values = json.loads(text)
+            numbers = {name: values[name] for name in _NUMBERS}
+            return cls(**numbers, allow=tuple(Prefix.parse(prefix) for prefix in values["allow"]))
+        except (ValueError, KeyError, TypeError, AddressError) as error:
+            raise StoreError(f"the rules in the state database cannot be read: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
             id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, event TEXT NOT NULL,
             prefix TEXT, origin TEXT NOT NULL, detail TEXT NOT NULL)""",
         "CREATE INDEX history_at ON history (at_ms)",
+        # What verbs without a controller need to know of the configuration in force.
+        "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
 )
 VERSION = len(STEPS)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run`: load first when nothing is loaded, in a process of its own: the compiler never sits in the daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from xdpwall.config import Config
+from xdpwall.control import controller, lock
+from xdpwall.control.offline import open_wall
+from xdpwall.errors import NotLoadedError, XdpwallError
+from xdpwall.paths import Paths
+
+
+class LoadFailedError(XdpwallError):
+    """The load said why on stderr; its exit code is passed on."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("the wall could not be loaded", hint="the lines above say why")
+        self.exit_code = code
+
+
+def load_command(paths: Paths, interfaces: Sequence[str], config_path: Path | None) -> list[str]:
+    """The argv that loads this instance."""
+    argv = [sys.executable, "-m", "xdpwall", "--instance", paths.instance, "load"]
+    for name in interfaces:
+        argv += ["-i", name]
+    if config_path is not None:
+        argv += ["-c", str(config_path)]
+    return argv
+
+
+def ensure_loaded(paths: Paths, interfaces: Sequence[str], config_path: Path | None) -> bool:
+    """Load the wall unless it stands on all these interfaces. Gives whether it had to be.
+
+    Args:
+        paths: the instance.
+        interfaces: where it must stand; empty: any wall will do.
+        config_path: as given with ``-c``; None: the default place.
+
+    Raises:
+        LoadFailedError: the load failed; it told why on stderr.
+        DataplaneError: there is a wall, but it cannot be opened.
+    """
+    try:
+        wall = open_wall(paths)
+    except NotLoadedError:
+        wall = None
+    if wall is not None:
+        there = {state.name for state in wall.interfaces()}
+        wall.close()
+        if there.issuperset(interfaces):
+            return False
+    done = subprocess.run(load_command(paths, interfaces, config_path), check=False, stdout=sys.stderr)
+    if done.returncode:
+        raise LoadFailedError(done.returncode if done.returncode > 0 else 1)
+    return True
+
+
+def run(
+    paths: Paths, config: Config, *, interfaces: Sequence[str] = (), config_path: Path | None = None
+) -> int:
+    """Load if that is needed, then be the controller until SIGTERM or SIGINT. Gives the exit code.
+
+    Args:
+        paths: the instance.
+        config: the configuration, read already.
+        interfaces: as given with ``-i``; empty: those of the config.
+        config_path: as given with ``-c``, for loads and reloads; None: the default place.
+
+    Raises:
+        XdpwallError: the load failed, another controller runs, or it cannot start for another reason.
+    """
+    who = lock.holder(paths)
+    if who is not None and "controller" in who:
+        raise lock.LockedError(
+            f"instance {paths.instance!r} is already held by {who}",
+            who,
+            hint="stop that one first, or choose another --instance",
+        )
+    ensure_loaded(paths, interfaces or config.interfaces, config_path)
+    return controller.run(config, config_path, paths)
