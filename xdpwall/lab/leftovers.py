@@ -40,7 +40,7 @@ def sweep() -> list[str]:
 
 def remove(name: str) -> None:
     """Remove all that can be there of a lab: processes, namespaces, pins, folders, the claim. Safe to repeat."""
-    spaces = [space for space in namespaces.names(name + "-")]
+    spaces = namespaces.names(name + "-")
     for space in spaces:
         _kill(space)
     paths = Paths(name)
@@ -88,7 +88,9 @@ def _kill(space: str) -> None:
     """End what runs in a namespace of the lab: nothing but the lab's own processes can be there."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        pids = [pid for pid in namespaces.processes(space) if pid != os.getpid() and _started(pid) is not None]
+        pids = [
+            pid for pid in namespaces.processes(space) if pid != os.getpid() and _started(pid) is not None
+        ]
         if not pids:
             return
         for pid in pids:

@@ -10,6 +10,7 @@ RFC 3849), which no bot and no capture can have.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def connect(link: Link, *, host: str, net: str, mtu: int, v4_length: int = 24) -
     finally:
         os.close(handle)
     for name, side, other in ((host, link.host, link.net), (net, link.net, link.host)):
-        _netlink(name, lambda ip, side=side, other=other: _address(ip, side, other, v4_length))
+        _netlink(name, functools.partial(_address, side=side, other=other, v4_length=v4_length))
 
 
 def set_up(name: str, *, router: bool = False) -> None:

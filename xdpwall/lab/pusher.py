@@ -3,14 +3,14 @@
 
     python -m xdpwall.lab.pusher JOB.json
 
-The job is written by ``xdpwall.lab.flood``. On standard output one JSON object a line: ``{"ready": true}``, then reports
-ten times a second, the last one with ``"done": true``. On standard input: a line ``go`` starts; the end of it stops.
+The job is written by ``xdpwall.lab.flood``. On standard output one JSON object a line: ``{"ready": true}``, then ten
+reports a second, the last one with ``"done": true``. On standard input: a line ``go`` starts; the end of it stops.
 
-The packets are made by an XDP program that the kernel runs on "live frames" (``BPF_PROG_TEST_RUN``). Two facts of the
-kernel shape this file. Each call with live frames would wait some 25 ms for all CPUs twice, because the kernel enters
-the program into its table of known XDP programs and takes it out again; a program that is attached somewhere stays
-in the table, and a call then costs some 30 us. So the program is parked on a spare interface that nothing uses. And the
-frames that the other end's ring has no room for are dropped silently: only the driver's counters tell.
+An XDP program makes the packets, run by the kernel on "live frames" (``BPF_PROG_TEST_RUN``). Two facts of that shape
+this file. Each call would wait some 25 ms for all CPUs, because the kernel enters the program into its table of known
+XDP programs and takes it out again; a program that is attached somewhere stays in the table, and a call then costs
+some 30 us. So the program is parked on a spare interface that nothing uses. And the frames that the other end's ring
+has no room for are dropped silently: only the driver's counters tell.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from xdpwall.dataplane import compiler, source, sys_bpf
 CHUNK = 4096
 """Packets of one call: about half a millisecond, so pace and clean-up stay exact."""
 
-_LEAST = 256
 _REPORT_NS = 100_000_000
+_GATHER_NS = 300_000
+_NAP_NS = 5_000_000
 _BACKLOG_NS = 50_000_000
 _PARK = "park0"
 
@@ -123,17 +124,14 @@ def drive(
                 return
         if until.over(elapsed, sent):
             return
-        due = pace.due(elapsed) - given_up - sent
-        least = pace.due(max(0, elapsed - _BACKLOG_NS)) - given_up
-        if sent < least:
-            given_up += least - sent
-            due -= least - sent
-        wait_ns = pace.when(sent + given_up + min(_LEAST, CHUNK)) - elapsed
-        if due >= _LEAST or (due > 0 and wait_ns > 2_000_000):
+        behind = sent + given_up
+        given_up += max(0, pace.due(max(0, elapsed - _BACKLOG_NS)) - behind)
+        due = pace.due(elapsed) - sent - given_up
+        if due > 0:
             sent = push(min(due, CHUNK))
-        else:
-            next_ns = pace.when(sent + given_up) - elapsed if due <= 0 and wait_ns > 2_000_000 else wait_ns
-            sleep(min(max(next_ns, 50_000), 5_000_000) / 1e9)
+        if due < CHUNK:  # nothing more to do right now: let some gather
+            wait_ns = pace.when(sent + given_up) - elapsed
+            sleep(min(max(wait_ns, _GATHER_NS), _NAP_NS) / 1e9)
 
 
 class Gun:
@@ -155,9 +153,7 @@ class Gun:
 
     def push(self, packets: int) -> int:
         """Send; gives how many have been sent since the start."""
-        sys_bpf.test_run(
-            self._fd, self._frame, repeat=packets, ctx=self._context, live_frames=True, batch=64
-        )
+        sys_bpf.test_run(self._fd, self._frame, repeat=packets, ctx=self._context, live_frames=True, batch=64)
         return self._state()[0]
 
     def report(self) -> dict[str, Any]:
@@ -165,7 +161,8 @@ class Gun:
         packets, first_ns = self._state()
         fd = self._module.map_fd("sent")
         rows = [
-            struct.unpack(f"<{self._width // 8}Q", _value(fd, key, self._width)) for key in range(self._tallies)
+            struct.unpack(f"<{self._width // 8}Q", _value(fd, key, self._width))
+            for key in range(self._tallies)
         ]
         return {
             "ns": time.monotonic_ns(),
@@ -176,18 +173,20 @@ class Gun:
         }
 
     def _state(self) -> tuple[int, int]:
-        packets, first_ns = struct.unpack_from("<QQ", _value(self._module.map_fd("plan"), 0, self._plan_size()))
+        packets, first_ns = struct.unpack_from(
+            "<QQ", _value(self._module.map_fd("plan"), 0, self._plan_size())
+        )
         return packets, first_ns
 
     def _plan_size(self) -> int:
         return self._module.value_size("plan")
 
     def _fill(self, name: str, file: Path) -> None:
-        """Copy a file over a whole map: entries one after the other, each padded to eight bytes as the kernel has it."""
+        """Copy a file over a whole map: entries one after the other, each a multiple of eight bytes long."""
         size = file.stat().st_size
         room = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         with mmap.mmap(self._module.map_fd(name), room) as memory, file.open("rb") as content:
-            content.readinto(memoryview(memory)[:size])  # type: ignore[attr-defined]
+            memory.write(content.read())
 
     def _errors(self) -> int:
         """Frames that the other end's ring had no room for, since the interface was made."""

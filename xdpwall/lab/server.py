@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         """Send the page."""
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")

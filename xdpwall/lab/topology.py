@@ -66,7 +66,9 @@ class Lab:
 
     def __enter__(self) -> Lab:
         if os.geteuid() != 0:
-            raise PrivilegeError("the lab makes network namespaces and loads XDP programs: it needs root", hint="use sudo")
+            raise PrivilegeError(
+                "the lab makes network namespaces and loads XDP programs: it needs root", hint="use sudo"
+            )
         leftovers.sweep()
         try:
             self._build()
@@ -108,7 +110,9 @@ class Lab:
             # Gives the wall's end its receive ring with or without an XDP program on it: frames can then be pushed
             # at a wall that is not loaded, or loaded in generic mode.
             network.offload(self.namespace("wall"), link.host.ifname, "generic-receive-offload", True)
-        network.connect(self.client_link, host=self.namespace("client"), net=self.namespace("net"), mtu=self._mtu)
+        network.connect(
+            self.client_link, host=self.namespace("client"), net=self.namespace("net"), mtu=self._mtu
+        )
         network.default_route(self.namespace("wall"), self.wall_links[0].net)
         network.default_route(self.namespace("client"), self.client_link.net)
         network.blackhole(self.namespace("net"))
@@ -165,7 +169,12 @@ class Lab:
         """
         try:
             done = subprocess.run(
-                self.argv(role, argv), input=stdin or "", capture_output=True, text=True, check=False, timeout=timeout
+                self.argv(role, argv),
+                input=stdin or "",
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=timeout,
             )
         except subprocess.TimeoutExpired:
             raise LabError(f"in {role}: {' '.join(argv)} did not end within {timeout:g} s") from None

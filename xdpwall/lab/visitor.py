@@ -53,7 +53,8 @@ async def visit(address: str, port: int, rate: float, timeout: float) -> None:
     """Request until standard input ends."""
     kept = Kept(address, port)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin, lambda: sys.stdin.buffer.read1(4096) or stop.set())  # type: ignore[attr-defined]
+    # Nothing is ever written to it: it becomes readable when it ends.
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     under_way: set[asyncio.Task[None]] = set()
     began = time.monotonic()
     number = 0

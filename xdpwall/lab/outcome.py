@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the result object of a run out of what was measured, and holds it against the marks. Pure functions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from xdpwall.lab.flood import Report
+from xdpwall.lab.scenario import Marks
+from xdpwall.lab.stage import Figures
+
+_DISAGREE = 0.001
+_QUIET_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who attacked.
+
+    Args:
+        classes: name and number of sources of each class, in the order of the marks.
+        sources: how many in all.
+        countries: ``[{"code", "share"}]`` by packets, as sent.
+        rows: what a row of the generator's tallies is: a class, or a kind of packet (then there is one class).
+    """
+
+    classes: tuple[tuple[str, int], ...]
+    sources: int
+    countries: list[dict[str, object]]
+    rows: Literal["classes", "kinds"] = "classes"
+
+
+def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, Any]:
+    """The JSON object. ``docs/guide/lab.md`` says what each key means."""
+    report = figures.report
+    leaked = figures.passed.marked
+    dropped = max(0, report.sent - leaked)
+    wall = sum(figures.wall_dropped.values())
+    found: dict[str, Any] = {
+        "schema": 1,
+        "scenario": name,
+        "mode": figures.mode,
+        "policy": figures.policy,
+        "duration_ms": (figures.ended_ns - figures.attack_ns) // 1_000_000,
+        "attack": {
+            "sent": report.sent,
+            "dropped": dropped,
+            "leaked": leaked,
+            "recall": _share(dropped, report.sent),
+            "sources": cast.sources,
+            "peak_pps": peak_pps(figures),
+            "mean_pps": _mean_pps(figures),
+            "lost_on_the_way": report.lost,
+            "classes": _classes(figures, cast),
+            "protocols": _protocols(figures, cast),
+            "countries": cast.countries,
+        },
+        "legit": _legit(figures),
+        "latency_ms": {
+            "first_packet_to_first_drop": _since_first(figures, figures.first_drop_ns),
+            "first_packet_to_incident": None,
+            "first_packet_to_heavy_stopped": _since_first(figures, _stopped_ns(figures, cast)),
+        },
+        "incident": None,
+        "bans": figures.bans,
+        "wall": {
+            "dropped": wall,
+            "dropped_before": figures.wall_dropped_before,
+            "by_reason": figures.wall_dropped,
+            "agrees": abs(wall - dropped) <= _DISAGREE * max(report.sent, 1),
+        },
+        "behind": {
+            "leaked": leaked,
+            "unmarked": figures.passed.of(-1),
+            "stack_received": figures.stack_received,
+        },
+        "controller": {
+            "cpu_ms": figures.controller_cpu_ms,
+            "rss_kb": figures.controller_rss_kb,
+            "alive": figures.controller_alive,
+        },
+        "cpu_busy": figures.cpu_busy,
+    }
+    found["marks"] = judge(found, marks)
+    found["passed"] = all(mark["ok"] for mark in found["marks"])
+    return found
+
+
+def judge(found: dict[str, Any], marks: Marks) -> list[dict[str, Any]]:
+    """Each mark with what was wanted, what was got, and whether it was met."""
+    attack, legit = found["attack"], found["legit"]
+    rows: list[dict[str, Any]] = []
+
+    def row(name: str, wanted: str, got: object, ok: bool) -> None:
+        rows.append({"name": name, "wanted": wanted, "got": got, "ok": ok})
+
+    if marks.sent_at_least is not None:
+        wanted = marks.sent_at_least
+        row("packets sent", f">= {wanted:,}", attack["sent"], attack["sent"] >= wanted)
+    for name, wanted_recall in marks.recall.items():
+        got = attack["recall"] if name == "all" else attack["classes"].get(name, {}).get("recall")
+        row(f"recall, {name}", f">= {wanted_recall:g}", got, got is not None and got >= wanted_recall)
+    if marks.dropped_at_most is not None:
+        got = found["wall"]["dropped"] + found["wall"]["dropped_before"]
+        row("packets dropped", f"<= {marks.dropped_at_most}", got, got <= marks.dropped_at_most)
+    rate = _share(legit["succeeded"], legit["attempted"])
+    row(
+        "requests served",
+        f">= {marks.legit_at_least:g}",
+        rate,
+        rate is not None and rate >= marks.legit_at_least,
+    )
+    if marks.native:
+        row("XDP mode", "native", found["mode"], found["mode"] == "native")
+    if found["policy"] == "enforce":
+        row("the wall's count agrees", "within 0.1 %", found["wall"]["dropped"], found["wall"]["agrees"])
+    row(
+        "the controller stayed up",
+        "yes",
+        "yes" if found["controller"]["alive"] else "no",
+        found["controller"]["alive"],
+    )
+    return rows
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that at least ``share`` of them do not exceed (nearest rank); None of nothing."""
+    if not values:
+        return None
+    ranked = sorted(values)
+    return ranked[max(0, -(-len(ranked) * round(share * 1000) // 1000) - 1)]
+
+
+def peak_pps(figures: Figures) -> int:
+    """Most packets in any second, from reports a tenth of a second apart."""
+    reports = figures.reports
+    best = 0
+    start = 0
+    for end, report in enumerate(reports):
+        while report.ns - reports[start].ns > 1_050_000_000:
+            start += 1
+        span = report.ns - reports[start].ns
+        if end > start and span > 900_000_000:
+            best = max(best, (report.sent - reports[start].sent) * 1_000_000_000 // span)
+    return best or _mean_pps(figures)
+
+
+def _mean_pps(figures: Figures) -> int:
+    report = figures.report
+    span = report.ns - report.first_ns
+    return report.sent * 1_000_000_000 // span if report.first_ns and span > 0 else 0
+
+
+def _share(part: int, whole: int) -> float | None:
+    """Rounded down, so that a rounded figure never flatters."""
+    return None if not whole else part * 1_000_000 // whole / 1_000_000
+
+
+def _classes(figures: Figures, cast: Cast) -> dict[str, dict[str, Any]]:
+    """Figures by class. What was lost on the way is spread over the classes by their packets: nobody knows better."""
+    found = {}
+    report = figures.report
+    for number, (name, sources) in enumerate(cast.classes):
+        if not report.tallies:
+            generated = 0
+        elif number == 0:
+            generated = _first_class(report, cast)
+        else:
+            generated = report.tallies[number][0]
+        sent = generated - (report.lost * generated // report.generated if report.generated else 0)
+        leaked = figures.passed.of(number)
+        dropped = max(0, sent - leaked)
+        found[name] = {
+            "sent": sent,
+            "dropped": dropped,
+            "leaked": leaked,
+            "recall": _share(dropped, sent),
+            "sources": sources,
+        }
+    return found
+
+
+def _protocols(figures: Figures, cast: Cast) -> dict[str, int]:
+    """Packets made by protocol: the columns after packets and bytes of ``struct sent``, or the rows of kinds."""
+    if cast.rows == "kinds":
+        kinds = ("udp", "syn", "tcp", "other")
+        return {name: row[0] for name, row in zip(kinds, figures.report.tallies, strict=False)}
+    names = ("udp", "syn", "ack")
+    return {name: sum(row[2 + at] for row in figures.report.tallies) for at, name in enumerate(names)}
+
+
+def _legit(figures: Figures) -> dict[str, Any]:
+    before = [v for v in figures.visits if figures.began_ns <= v.start_ns < figures.attack_ns]
+    during = [v for v in figures.visits if figures.attack_ns <= v.start_ns < figures.ended_ns]
+    times = [visit.ms for visit in during if visit.ok]
+    errors: dict[str, int] = {}
+    for visit in during:
+        if not visit.ok:
+            errors[visit.error] = errors.get(visit.error, 0) + 1
+    return {
+        "attempted": len(during),
+        "succeeded": len(times),
+        "p50_ms": percentile(times, 0.5),
+        "p99_ms": percentile(times, 0.99),
+        "max_ms": max(times, default=None),
+        "baseline_p50_ms": percentile([visit.ms for visit in before if visit.ok], 0.5),
+        "baseline_p99_ms": percentile([visit.ms for visit in before if visit.ok], 0.99),
+        "errors": errors,
+    }
+
+
+def _since_first(figures: Figures, ns: int | None) -> float | None:
+    first = figures.report.first_ns
+    return None if ns is None or not first else round(max(0, ns - first) / 1e6, 1)
+
+
+def _stopped_ns(figures: Figures, cast: Cast) -> int | None:
+    """From when on less than 1 % of the first class came through, for good; as fine as the moments are (0.2 s)."""
+    moments = figures.moments
+    stopped: int | None = None
+    for earlier, later in itertools.pairwise(moments):
+        if not later.report.tallies or not earlier.report.tallies:
+            continue
+        sent = _first_class(later.report, cast) - _first_class(earlier.report, cast)
+        leaked = later.passed.of(0) - earlier.passed.of(0)
+        if sent and leaked <= _QUIET_SHARE * sent:
+            stopped = earlier.ns if stopped is None else stopped
+        elif leaked > _QUIET_SHARE * max(sent, 1):
+            stopped = None
+    return stopped
+
+
+def _first_class(report: Report, cast: Cast) -> int:
+    return report.generated if cast.rows == "kinds" else report.tallies[0][0]

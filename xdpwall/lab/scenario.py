@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a scenario is: plain data. The ones that come with xdpwall lie in ``scenarios/``, one file each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one bot sends.
+
+    Args:
+        udp, syn, ack: shares of its packets; together 1. UDP goes to random ports with random lengths; SYN and ACK
+            are TCP segments without payload.
+        payload_max: longest UDP payload, bytes, 18 to 1,400; each packet's is random from 18 on.
+        service_share: share of the TCP packets that go to the service's own port; the rest to random ports.
+    """
+
+    udp: float
+    syn: float
+    ack: float
+    payload_max: int = 400
+    service_share: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class BotClass:
+    """A class of bots that behave alike.
+
+    Args:
+        name: ``"heavy"``, ``"thin"``: a key of the result's ``attack.classes``.
+        bots: how many.
+        share: of all packets; the classes together 1. Within a class every bot sends the same on average.
+        traffic: what each sends.
+    """
+
+    name: str
+    bots: int
+    share: float
+    traffic: Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """A botnet.
+
+    Args:
+        pps: packets per second of all bots together.
+        classes: at most three.
+        countries: share of the bots of each class by country code, together 1; the codes are in ``data/prefixes.txt``.
+        v6_share: share of the bots that speak IPv6.
+    """
+
+    pps: int
+    classes: tuple[BotClass, ...]
+    countries: dict[str, float]
+    v6_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the wall must reach. None: not looked at."""
+
+    sent_at_least: int | None = None
+    recall: dict[str, float] = field(default_factory=dict)
+    """By class name; ``"all"`` is the whole attack."""
+    legit_at_least: float = 0.999
+    dropped_at_most: int | None = None
+    native: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One run of the lab.
+
+    Args:
+        name: as typed on the command line.
+        summary: one sentence for people.
+        seconds: length of the attack, or of the quiet.
+        at_most_seconds: the attack goes on past ``seconds`` until ``marks.sent_at_least`` is met, but not past this.
+        baseline_seconds: how long the legitimate client has the wall for itself before.
+        attack: None: nobody attacks.
+        marks: what the wall must reach.
+        requests_per_second: of the legitimate client.
+        seed: of everything random.
+        config: text of the wall's config; empty is its defaults.
+    """
+
+    name: str
+    summary: str
+    seconds: float
+    attack: Attack | None
+    marks: Marks
+    at_most_seconds: float = 60.0
+    baseline_seconds: float = 3.0
+    requests_per_second: float = 50.0
+    seed: int = 1
+    config: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """What `xdpwall lab list` shows."""
+        attack = self.attack
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "seconds": self.seconds,
+            "pps": attack.pps if attack else 0,
+            "sources": sum(part.bots for part in attack.classes) if attack else 0,
+            "marks": describe_marks(self.marks),
+        }
+
+
+def describe_marks(marks: Marks) -> list[str]:
+    """Each mark in words."""
+    found = []
+    if marks.sent_at_least is not None:
+        found.append(f"sent >= {marks.sent_at_least:,}")
+    for name, recall in marks.recall.items():
+        found.append(f"recall {name} >= {recall:g}")
+    if marks.dropped_at_most is not None:
+        found.append(f"dropped <= {marks.dropped_at_most}")
+    found.append(f"legit >= {marks.legit_at_least:g}")
+    if marks.native:
+        found.append("native XDP")
+    return found
