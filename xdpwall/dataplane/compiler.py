@@ -167,18 +167,29 @@ def patch_constant(instructions: bytes, placeholder: int, value: int) -> bytes:
     return bytes(code)
 
 
+def bcc_folder() -> Path | None:
+    """Where the distribution's bcc module is, whether this interpreter sees it or not; None when nowhere.
+
+    The package of that name on the Python index has no ``libbcc.py``, and is passed over.
+    """
+    candidates = [*sys.path, "/usr/lib/python3/dist-packages"]
+    candidates += [str(p) for p in Path("/usr/lib").glob("python3*/site-packages")]
+    for candidate in candidates:
+        folder = Path(candidate, "bcc")
+        if (folder / "libbcc.py").is_file() and (folder / "__init__.py").is_file():
+            return folder
+    return None
+
+
 def _import_bcc() -> ModuleType:
     """Import the distribution's bcc, also from an interpreter or venv that does not see it.
 
     Raises:
         MissingDependencyError: it is not installed, or another package of that name stands in the way.
     """
-    candidates = [*sys.path, "/usr/lib/python3/dist-packages"]
-    candidates += [str(p) for p in Path("/usr/lib").glob("python3*/site-packages")]
-    for folder in candidates:
-        init = Path(folder, "bcc", "__init__.py")
-        if Path(folder, "bcc", "libbcc.py").is_file() and init.is_file():
-            return _import_from(init)
+    folder = bcc_folder()
+    if folder is not None:
+        return _import_from(folder / "__init__.py")
     raise MissingDependencyError(
         "bcc, which compiles the data path, is not installed",
         hint="Debian, Ubuntu: apt-get install python3-bpfcc; Fedora: dnf install python3-bcc;"

@@ -11,7 +11,8 @@ from xdpwall.interface.cli.output import note
 def tell_refused(result: dict[str, Any]) -> None:
     """Name each prefix that was not taken, why, and the way out."""
     for entry in result["refused"]:
-        note(f"refused: {entry['prefix']}: {entry['message']}")
+        message = entry["message"]
+        note(f"refused: {message if entry['prefix'] in message else entry['prefix'] + ': ' + message}")
     for hint in dict.fromkeys(entry.get("hint") for entry in result["refused"]):
         if hint:
             note(f"hint: {hint}")

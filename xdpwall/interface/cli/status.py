@@ -51,7 +51,7 @@ def sentence(result: dict[str, Any]) -> str:
     """The state in words, with the figures that it rests on."""
     rates, state = result.get("rates"), result["state"]
     if rates is None:
-        return "no controller runs: bans and checks hold in the kernel, nothing new is banned"
+        return "the wall stands, but nobody watches"
     seen, dropped, passed = rates["pps"], rates["dropped_pps"], rates["passed_pps"]
     if state == "OBSERVE":
         return f"nothing is dropped; {pps(dropped)} of {pps(seen)} would be ({share(dropped, seen)})"
