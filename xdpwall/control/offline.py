@@ -84,9 +84,7 @@ def call(
 class _Session:
     """One op: the record, the wall, and the database as far as it can be used."""
 
-    def __init__(
-        self, paths: Paths, wall: Dataplane | None, rules: Rules, clock: Clock, *, writes: bool
-    ) -> None:
+    def __init__(self, paths: Paths, wall: Dataplane | None, clock: Clock, *, writes: bool) -> None:
         self._paths = paths
         self._wall = wall
         self._rules = Rules()

@@ -13,7 +13,6 @@ from xdpwall.control.guard import Guard
 from xdpwall.errors import AddressError, StoreError
 from xdpwall.model import Ban, Prefix
 
-
 RULES = "rules"
 """The name of the setting that holds :meth:`Rules.text`."""
 _NUMBERS = ("ban_time_ms", "forget_ms", "min_prefix_v4", "min_prefix_v6")
