@@ -8,17 +8,17 @@
 #define XDPWALL_BANS_H
 
 /*
- * Is any place of the set this tag and not over? Without branches: a flood that mixes banned and other sources would make
- * the processor guess wrong. (tag ^ tag) - 1 has bit 63 set only for equal tags; now - expiry only for a time to come.
+ * Does any place of the set have this tag? Without branches: a flood that mixes banned and other sources would make the
+ * processor guess wrong. (tag ^ tag) - 1 has bit 63 set only for equal tags. Loads the tags alone (the upper halves on
+ * the little-endian machines we run on); who has one of them is then asked again with whole words, expiry and all.
  */
-INLINE u64 any_alive(struct ban_line *line, u64 tag, u64 now)
+INLINE u64 any_tag(struct ban_line *line, u64 tag)
 {
+    u32 *halves = (u32 *)line->word;
     u64 found = 0;
 #pragma unroll
-    for (int way = 1; way < WAYS; way++) {
-        u64 word = line->word[way];
-        found |= ((word >> 32 ^ tag) - 1) & (now - (word & 0xffffffff));
-    }
+    for (int way = 1; way < WAYS; way++)
+        found |= (halves[2 * way + 1] ^ tag) - 1;
     return found >> 63;
 }
 
@@ -51,10 +51,10 @@ INLINE int is_source_banned_v4(struct packet *p, u32 index)
         return 0;
     u64 tag = p->key >> 32;
     u64 now = expiry_now(p);
-    if (any_alive(line, tag, now)) {
+    if (any_tag(line, tag)) {
         struct ban_hits *hits = ban4_hits.lookup(&index);
         if (!hits)
-            return 1;
+            return 0;
 #pragma unroll
         for (int way = 1; way < WAYS; way++) {
             if (is_alive(line->word[way], tag, now)) {
@@ -62,7 +62,6 @@ INLINE int is_source_banned_v4(struct packet *p, u32 index)
                 return 1;
             }
         }
-        return 1;
     }
     return line->word[0] && in_overflow(p);
 }
@@ -74,7 +73,7 @@ INLINE int is_source_banned_v6(struct packet *p, u32 index)
         return 0;
     u64 tag = tag_of(p->key, p->hash);
     u64 now = expiry_now(p);
-    if (any_alive(line, tag, now)) {
+    if (any_tag(line, tag)) {
         struct ban_keys *keys = ban6_keys.lookup(&index);
         struct ban_hits *hits = ban6_hits.lookup(&index);
         if (!keys || !hits)

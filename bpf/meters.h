@@ -45,10 +45,13 @@ INLINE u64 lesser(u64 a, u64 b)
     return b + (difference & mask);
 }
 
+/* A score as it is worth now: a sixteenth for each epoch since it was written, nothing after 16. */
 INLINE u64 faded(u64 word, u64 epoch)
 {
     u64 age = (epoch - (word >> SCORE_EPOCH)) & 0xff;
-    return (word & SCORE_MAX) >> lesser(age * 4, 31);
+    s64 young = (s64)(age - 16) >> 63;
+    asm volatile("" : "+r"(young));
+    return ((word & SCORE_MAX) >> (age * 4 & 63)) & young;
 }
 
 INLINE void touch_line(struct tag_line *line, u64 tag, u64 epoch, u64 kinds, u64 random, struct touch *touch)
@@ -114,12 +117,14 @@ INLINE void add_to_meter(struct meter *meter, u64 key, struct packet *p, struct 
     u64 kinds = p->kinds, more = touch->first_kinds;
     meter->packets += packets;
     meter->bytes += packets * p->length;
+    meter->last = now;
+    if (!(kinds | more))
+        return; /* most of real traffic: TCP beyond its SYN */
     meter->syn += (kinds & 1) + (more & 1);
     meter->udp += (kinds >> 1 & 1) + (more >> 1 & 1);
     meter->icmp += (kinds >> 2 & 1) + (more >> 2 & 1);
     meter->fragments += (kinds >> 3 & 1) + (more >> 3 & 1);
     meter->drops += (kinds >> 4 & 1) + (more >> 4 & 1);
-    meter->last = now;
 }
 
 INLINE void meter_source(struct packet *p)
