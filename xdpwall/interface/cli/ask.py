@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xdpwall.control.client import Connection
 from xdpwall.control.protocol import BULK_ITEMS, MAX_ITEMS
-from xdpwall.errors import NoControllerError, PrivilegeError, XdpwallError
+from xdpwall.errors import NoControllerError, PrivilegeError
 from xdpwall.interface.cli.command import Settings
-from xdpwall.interface.cli.output import note
-
-if TYPE_CHECKING:
-    from xdpwall.control.record import Rules
 
 _OFFLINE_FAMILIES = frozenset({"status", "verdicts", "ban", "allow"})
 _CAP_NET_ADMIN, _CAP_BPF, _CAP_SYS_ADMIN = 12, 39, 21  # linux/capability.h
@@ -114,26 +110,7 @@ def _connect(settings: Settings, op: str) -> Connection | None:
 def _offline(settings: Settings, op: str, args: dict[str, Any]) -> dict[str, Any]:
     from xdpwall.control import offline
 
-    return offline.call(settings.paths, op, rules=_rules, **args)
-
-
-def _rules() -> Rules:
-    """The rules of the default config. One that cannot be used must not keep anybody from banning: defaults then."""
-    from xdpwall.config import Config
-    from xdpwall.control.record import Rules
-
-    try:
-        config = Config.load()
-    except XdpwallError as error:
-        note(f"warning: {error.message}; the defaults are used")
-        return Rules()
-    return Rules(
-        ban_time_ms=config.bans.time_ms,
-        forget_ms=config.bans.forget_ms,
-        min_prefix_v4=config.bans.min_prefix_v4,
-        min_prefix_v6=config.bans.min_prefix_v6,
-        allow=config.allow.prefixes,
-    )
+    return offline.call(settings.paths, op, **args)
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
