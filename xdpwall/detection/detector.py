@@ -34,22 +34,15 @@ class Detector:
         prefix_limits: of one /24 or /48.
         banned: all bans that stand. Kept by reference: the owner adds and removes.
         spared: what is never banned: allowlist, own addresses and the like. Kept by reference too.
-        cpus: how many CPUs have meter slots of their own; see :class:`RateMeter`.
     """
 
     def __init__(
-        self,
-        source_limits: Limits,
-        prefix_limits: Limits,
-        *,
-        banned: PrefixSet,
-        spared: PrefixSet,
-        cpus: int | None = None,
+        self, source_limits: Limits, prefix_limits: Limits, *, banned: PrefixSet, spared: PrefixSet
     ) -> None:
         self._banned = banned
         self._spared = spared
-        self._source_meter = RateMeter(cpus)
-        self._prefix_meter = RateMeter(cpus)
+        self._source_meter = RateMeter()
+        self._prefix_meter = RateMeter()
         self._sources = Limiter(Scope.SOURCE, source_limits)
         self._prefixes = Limiter(Scope.PREFIX, prefix_limits)
         self._blamed: dict[int, Keys] = {}

@@ -97,28 +97,14 @@ def skip_mask(skip: SkipKeys, keys: Keys) -> Mask:
     return np.isin(keys, skip)
 
 
-class Sieve:
-    """Lets through the few rows of a long array whose key may be among wanted ones, without sorting either.
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: Knuth, TAOCP vol. 3, 6.4
 
-    A bit table of 2**16 places by a multiplicative hash: with a few thousand wanted keys it stops all but a few percent
-    of the others. What it lets through must be looked up exactly.
-    """
 
-    _BITS = 16
-    _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: Knuth, TAOCP vol. 3, 6.4
-
-    def __init__(self, wanted: Keys) -> None:
-        self._table = np.zeros(1 << self._BITS, np.bool_)
-        self._table[self._hash(wanted)] = True
-
-    def places(self, keys: Keys) -> Places:
-        """Where in ``keys`` a wanted key may stand."""
-        return np.flatnonzero(self._table[self._hash(keys)])
-
-    def _hash(self, keys: Keys) -> npt.NDArray[np.int64]:
-        hashed = keys * self._MULTIPLIER
-        hashed >>= np.uint64(64 - self._BITS)
-        return hashed.view(np.int64)
+def buckets(keys: Keys, bits: int) -> npt.NDArray[np.int64]:
+    """A hash of each key, ``bits`` wide: equal keys share a bucket, others do so by chance only."""
+    hashed = keys * _MULTIPLIER
+    hashed >>= np.uint64(64 - bits)
+    return hashed.view(np.int64)
 
 
 class KeySet:

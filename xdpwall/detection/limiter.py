@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from xdpwall.detection.finding import Finding, Scope
 from xdpwall.detection.keys import Keys, Mask, SkipKeys, no_keys, prefix_of, skip_mask, source_of
 from xdpwall.detection.limits import KINDS, Limits
-from xdpwall.detection.rates import Rates
+from xdpwall.detection.rates import Amounts, Rates
 
-_Amounts = npt.NDArray[np.float64]
+_LEAST_S = 0.1
+"""What a key that began a moment ago sent is told as if it took this long at least, or a rate would say nothing."""
 
 
 class Limiter:
@@ -19,9 +19,10 @@ class Limiter:
 
     Each key has a bucket for each kind. What it sends fills the bucket, the limit drains it, and a bucket that runs
     over trips: the token bucket upside down. In one tick of ``t`` seconds a bucket of limit ``L`` goes from ``u`` to
-    ``max(0, u + sent - L * t)``, and trips above ``L * burst_s``. So a steady sender at six times the limit trips
-    after a fifth of the burst time, one below the limit never does, and a page load of a burst's worth at once does
-    not either. Against counting packet by packet this is at most one tick's worth (``L * t``) late, never early.
+    ``max(0, u + sent - L * t)``, and trips above ``L * burst_s``. For a key that began within the tick, ``s`` seconds
+    ago, it is at least ``sent - L * s``: its bucket was empty when it began. So a steady sender at six times the limit
+    trips after a fifth of the burst time, one below the limit never does, and a page load of a burst's worth at once
+    does not either. Against counting packet by packet this is at most one tick's worth (``L * t``) late, never early.
 
     A bucket that is empty needs no memory: only keys above a limit, or still draining, are kept.
 
@@ -49,7 +50,7 @@ class Limiter:
         self._hold_ns = round(hold_s * 1e9)
         self._max_keys = max_keys
         self._keys = no_keys()
-        self._fill: _Amounts = np.empty((len(KINDS), 0))
+        self._fill: Amounts = np.empty((len(KINDS), 0))
         self._over: Mask = np.empty(0, np.bool_)
         self._calm_ns = np.empty(0, np.int64)
         self.set_limits(limits)
@@ -61,6 +62,7 @@ class Limiter:
         per_kind[per_kind == 0] = np.inf
         self._limits = per_kind[:, None]
         self._depth = self._limits * limits.burst_s
+        self._least_s = min(_LEAST_S, limits.burst_s)
 
     def observe(self, rates: Rates, skip_keys: SkipKeys = None) -> list[Finding]:
         """Take in one tick.
@@ -75,19 +77,19 @@ class Limiter:
         """
         if rates.dt_ns <= 0:
             return []
-        drained = self._limits * (rates.dt_ns / 1e9)
-        above = [rates.keys_above(kind, float(drained[KINDS.index(kind), 0])) for kind in self._active]
+        above = [rates.keys_above(kind, self._limits[KINDS.index(kind), 0]) for kind in self._active]
         keys = np.unique(np.concatenate([self._keys, *above]))
         if not len(keys):
             return []
-        sent = rates.of(keys, KINDS)
         self._spread(keys)
-        self._fill += sent
-        self._fill -= drained
+        drained = self._limits * (rates.dt_ns / 1e9)
+        sent = rates.of(keys, KINDS)
+        self._fill += sent - drained
+        np.maximum(self._fill, sent - self._limits * rates.seconds_of(keys), out=self._fill)
         np.maximum(self._fill, 0, out=self._fill)
         sent = self._keep(self._over | self._fill.any(axis=0), sent)
         sent = self._keep(~skip_mask(skip_keys, self._keys), sent)
-        findings = self._trip(rates, sent, drained)
+        findings = self._trip(rates, sent)
         self._calm(rates.dt_ns, sent, drained)
         self._shed()
         return findings
@@ -106,16 +108,22 @@ class Limiter:
         """How many keys are remembered."""
         return len(self._keys)
 
-    def _trip(self, rates: Rates, sent: _Amounts, drained: _Amounts) -> list[Finding]:
+    def _trip(self, rates: Rates, sent: Amounts) -> list[Finding]:
         """Mark and report what runs over. A bucket that only drains (limits were lowered) does not."""
-        tripped = (self._fill > self._depth) & (sent > drained)
-        fresh = np.flatnonzero(tripped.any(axis=0) & ~self._over)
+        tripped = self._fill > self._depth
         np.minimum(self._fill, self._depth, out=self._fill)
+        fresh = np.flatnonzero(tripped.any(axis=0) & ~self._over)
+        if not len(fresh):
+            return []
+        seconds = np.maximum(rates.seconds_of(self._keys[fresh]), min(rates.dt_ns / 1e9, self._least_s))
+        per_second = sent[:, fresh] / seconds
+        factors = np.where(tripped[:, fresh], per_second / self._limits, 0)
+        worst, worst_factor = factors.argmax(axis=0), factors.max(axis=0)
+        real = np.flatnonzero(worst_factor > 1)
+        order = real[np.argsort(-worst_factor[real], kind="stable")]
+        fresh, worst, per_second = fresh[order], worst[order], per_second[:, order]
         self._over[fresh] = True
-        factors = np.where(tripped[:, fresh], sent[:, fresh] / drained, 0)
-        worst = factors.argmax(axis=0)
-        order = np.argsort(-factors.max(axis=0, initial=0), kind="stable")
-        measured = np.rint(sent[worst, fresh] * (1e9 / rates.dt_ns))
+        measured = np.rint(per_second[worst, np.arange(len(worst))])
         limits = self._limits[worst, 0]
         columns = (self._keys[fresh], worst, measured, limits)
         return [
@@ -128,10 +136,10 @@ class Limiter:
                 limit=int(limit),
                 mono_ns=rates.mono_ns,
             )
-            for key, kind, rate, limit in zip(*(column[order].tolist() for column in columns), strict=True)
+            for key, kind, rate, limit in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
-    def _calm(self, dt_ns: int, sent: _Amounts, drained: _Amounts) -> None:
+    def _calm(self, dt_ns: int, sent: Amounts, drained: Amounts) -> None:
         """Let go of those that were quiet for long enough."""
         calm = (sent < drained * self._calm_share).all(axis=0)
         self._calm_ns += dt_ns
@@ -149,7 +157,7 @@ class Limiter:
         calm_ns[places] = self._calm_ns
         self._keys, self._fill, self._over, self._calm_ns = keys, fill, over, calm_ns
 
-    def _keep(self, mask: Mask, sent: _Amounts | None = None) -> _Amounts:
+    def _keep(self, mask: Mask, sent: Amounts | None = None) -> Amounts:
         """Forget all others. Gives what is left of ``sent``."""
         if not mask.all():
             places = np.flatnonzero(mask)

@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from xdpwall.detection.keys import Keys, Mask, Places, Sieve, find, prefix_keys
+from xdpwall.detection.keys import Keys, Mask, Places, buckets, find, no_keys, prefix_keys
 from xdpwall.detection.limits import Kind
 from xdpwall.detection.slots import LONG_COUNTERS, SHORT_COUNTERS, Moved, SlotBook
 from xdpwall.snapshot import MeterSnapshot
 
+Amounts = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.uint64]
 Ticks = npt.NDArray[np.int64]
 
@@ -21,14 +22,15 @@ COUNTERS = (*LONG_COUNTERS, *SHORT_COUNTERS)
 _ROW = {Kind.PPS: 0, Kind.BPS: 1, Kind.SYN: 2, Kind.UDP: 3, Kind.ICMP: 4}
 _BITS = {Kind.BPS: 8}
 _FUTURE = 1 << 20
+_SIEVE_BITS = 16
 
 
 class Rates:
     """What moved between two snapshots. Keys that sent nothing are left out.
 
-    A source has a slot on each CPU that saw it. Adding those up for all keys means to sort them, so it is done when
-    it is first asked for (:attr:`keys`, :attr:`deltas`); a quiet key costs a limiter nothing
-    (:meth:`keys_above`, :meth:`of`).
+    A source has a slot on each CPU that saw it. Adding those up for all keys means to sort them, and in a flood that
+    takes longer than all else. So it is done only when it is asked for (:attr:`keys`, :attr:`deltas`): a limiter goes
+    by :meth:`keys_above` and :meth:`of`, which sort only the few keys that matter.
 
     Attributes:
         dt_ns: time between the two snapshots; 0 when there is no rate to be had (the first snapshot, or time that
@@ -38,10 +40,10 @@ class Rates:
         discarded: slots whose counters made no sense twice in a row; their count so far was given up.
     """
 
-    def __init__(self, moved: Moved, *, mono_ns: int, now_tick: int, cpus: int | None) -> None:
+    def __init__(self, moved: Moved, *, mono_ns: int, now_tick: int, tick_hz: int) -> None:
         self._moved = moved
         self._now_tick = now_tick
-        self._cpus = cpus
+        self._tick_hz = tick_hz
         self.dt_ns = moved.span_ns
         self.mono_ns = mono_ns
         self.put_off = moved.put_off
@@ -111,23 +113,24 @@ class Rates:
         """One counter of all keys together."""
         return int(self._row(COUNTERS.index(name)).sum(dtype=np.uint64))
 
-    def keys_above(self, kind: Kind, amount: float) -> Keys:
-        """Keys that may have sent more than this of one kind. Unique, ascending; may hold others, never lacks one.
-
-        With the number of CPUs known, only slots above their share of the amount are looked at: a key above it has
-        at least one of those.
+    def keys_above(self, kind: Kind, per_second: float) -> Keys:
+        """Keys that may have sent more than this of one kind in their time (:meth:`seconds_of`).
 
         Args:
             kind: what to count.
-            amount: packets or bits since the snapshot before.
-        """
-        if self._cpus is None:
-            counts: Counts = self.deltas[_ROW[kind]]
-            return self.keys[counts * np.uint64(_BITS.get(kind, 1)) > amount]
-        share = amount / _BITS.get(kind, 1) / self._cpus
-        return np.unique(self._moved.keys[self._row(_ROW[kind]) > share])
+            per_second: packets or bits.
 
-    def of(self, keys: Keys, kinds: tuple[Kind, ...]) -> npt.NDArray[np.float64]:
+        Returns:
+            Unique, ascending. Holds a few others by chance (keys are added up by hash), never lacks one.
+        """
+        counts = self._row(_ROW[kind])
+        least = per_second / _BITS.get(kind, 1)
+        if not len(counts) or counts.sum(dtype=np.float64) <= least * self._seconds.min():
+            return no_keys()
+        sums = np.bincount(self._buckets, weights=counts)
+        return np.unique(self._moved.keys[sums[self._buckets] > least * self._seconds])
+
+    def of(self, keys: Keys, kinds: tuple[Kind, ...]) -> Amounts:
         """What these keys sent.
 
         Args:
@@ -137,11 +140,25 @@ class Rates:
         Returns:
             Packets or bits since the snapshot before, shape ``(len(kinds), len(keys))``; 0 where a key sent nothing.
         """
-        rows = Sieve(keys).places(self._moved.keys)
-        places, present = find(keys, self._moved.keys[rows])
-        return self._sums(rows[present], places[present], len(keys), kinds)
+        rows, places = self._rows_of(keys)
+        return self._sums(rows, places, len(keys), kinds)
 
-    def within(self, prefixes: Keys, kinds: tuple[Kind, ...]) -> tuple[Keys, npt.NDArray[np.float64]]:
+    def seconds_of(self, keys: Keys) -> npt.NDArray[np.float64]:
+        """In how many seconds these keys sent what they sent.
+
+        The time between the snapshots; less for a key that began only after the first of them. That is read from
+        kernel ticks and up to two ticks too long.
+
+        Args:
+            keys: unique, ascending.
+        """
+        rows, places = self._rows_of(keys)
+        seconds = np.zeros(len(keys))
+        np.maximum.at(seconds, places, self._seconds[rows])
+        seconds[seconds == 0] = self.dt_ns / 1e9
+        return seconds
+
+    def within(self, prefixes: Keys, kinds: tuple[Kind, ...]) -> tuple[Keys, Amounts]:
         """Sources of some prefixes, and what they sent. Only for rates of sources.
 
         Args:
@@ -152,20 +169,45 @@ class Rates:
             Keys of the sources, ascending, and amounts as in :meth:`of`.
         """
         above = prefix_keys(self._moved.keys)
-        rows = Sieve(prefixes).places(above)
+        wanted = np.zeros(1 << _SIEVE_BITS, np.bool_)
+        wanted[buckets(prefixes, _SIEVE_BITS)] = True
+        rows = np.flatnonzero(wanted[buckets(above, _SIEVE_BITS)])
         rows = rows[find(prefixes, above[rows])[1]]
         sources, places = np.unique(self._moved.keys[rows], return_inverse=True)
         return sources, self._sums(rows, places, len(sources), kinds)
 
-    def _sums(
-        self, rows: Places, places: Places, length: int, kinds: tuple[Kind, ...]
-    ) -> npt.NDArray[np.float64]:
+    def _rows_of(self, keys: Keys) -> tuple[Places, Places]:
+        """Slots of these keys, and the place of each one's key among them. A sieve by hash spares a full search."""
+        wanted = np.zeros(1 << self._bits, np.bool_)
+        wanted[buckets(keys, self._bits)] = True
+        rows = np.flatnonzero(wanted[self._buckets])
+        places, present = find(keys, self._moved.keys[rows])
+        return rows[present], places[present]
+
+    def _sums(self, rows: Places, places: Places, length: int, kinds: tuple[Kind, ...]) -> Amounts:
         sums = np.empty((len(kinds), length))
         for number, kind in enumerate(kinds):
             weights = self._row(_ROW[kind])[rows]
             sums[number] = np.bincount(places, weights=weights, minlength=length)
             sums[number] *= _BITS.get(kind, 1)
         return sums
+
+    @cached_property
+    def _bits(self) -> int:
+        return min(20, max(10, len(self._moved.keys).bit_length() + 1))
+
+    @cached_property
+    def _buckets(self) -> npt.NDArray[np.int64]:
+        return buckets(self._moved.keys, self._bits)
+
+    @cached_property
+    def _seconds(self) -> npt.NDArray[np.float64]:
+        """For each slot the time in which it counted."""
+        age = (np.uint32(self._now_tick & 0xFFFFFFFF) - self._moved.first).view(np.int32)
+        seconds = np.maximum(age, 0) + 2.0
+        seconds /= self._tick_hz
+        seconds[age < 0] = self.dt_ns / 1e9  # ahead of now, or so old that it looks like that
+        return np.minimum(seconds, self.dt_ns / 1e9, out=seconds)
 
     def _row(self, number: int) -> npt.NDArray[np.uint64] | npt.NDArray[np.uint32]:
         if number < len(LONG_COUNTERS):
@@ -212,16 +254,10 @@ def full_ticks(ticks: npt.NDArray[np.uint32], now_tick: int) -> Ticks:
 
 
 class RateMeter:
-    """Remembers one meter table and tells what moved since. One for the sources, one for the prefixes.
+    """Remembers one meter table and tells what moved since. One for the sources, one for the prefixes."""
 
-    Args:
-        cpus: how many CPUs have slots of their own: no key has more slots than that. Without it the answers are the
-            same, and slower in a flood.
-    """
-
-    def __init__(self, cpus: int | None = None) -> None:
+    def __init__(self) -> None:
         self._book = SlotBook()
-        self._cpus = cpus
 
     def update(self, snapshot: MeterSnapshot) -> Rates:
         """Take in the next snapshot. The first one gives no rates.
@@ -229,4 +265,4 @@ class RateMeter:
         The snapshot's array is not kept: the caller may fill the same buffer again.
         """
         moved = self._book.look(snapshot)
-        return Rates(moved, mono_ns=snapshot.mono_ns, now_tick=snapshot.now_tick, cpus=self._cpus)
+        return Rates(moved, mono_ns=snapshot.mono_ns, now_tick=snapshot.now_tick, tick_hz=snapshot.tick_hz)
