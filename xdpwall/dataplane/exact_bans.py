@@ -78,7 +78,7 @@ class ExactBans:
         self._overflow_put(key, expiry)
         self._lines[line] += 1
 
-    def put_many(self, keys: Sequence[int], expiries: Sequence[int], now: int) -> None:
+    def put_many(self, keys: npt.NDArray[np.uint64], expiries: Sequence[int], now: int) -> None:
         """:meth:`put` for many, set by set with numpy; only sets that overflow are done one by one.
 
         Raises:
@@ -86,7 +86,7 @@ class ExactBans:
         """
         import numpy as np
 
-        pending = np.array(keys, dtype=np.uint64)
+        pending = keys
         until = np.array(expiries, dtype=np.uint64)
         # The last word on a key counts: keep the last of each.
         _, last = np.unique(pending[::-1], return_index=True)

@@ -276,9 +276,9 @@ class FakeWall:
         return self.clock.mono_ns() * TICK_HZ // 1_000_000_000
 
     def _snapshot(self, meters: Mapping[int, _Meter], slots: int) -> MeterSnapshot:
-        import numpy as np  # noqa: PLC0415  (the face must not cost a light verb numpy)
+        import numpy as np
 
-        from xdpwall.snapshot import METER_DTYPE, MeterSnapshot  # noqa: PLC0415
+        from xdpwall.snapshot import METER_DTYPE, MeterSnapshot
 
         self.snapshots += 1
         table = np.zeros(slots, METER_DTYPE)

@@ -10,7 +10,14 @@ loaded as a native 64-bit number; on the little-endian machines we run on, that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from xdpwall.model import Prefix
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 V4_MARK = b"\xff\xff\x00\x00"
 
@@ -27,6 +34,20 @@ def source_key(prefix: Prefix) -> int:
     if not prefix.is_source:
         raise ValueError(f"{prefix} is not one source")
     return int.from_bytes(V4_MARK + prefix.packed if prefix.version == 4 else prefix.packed[:8], "little")
+
+
+def source_keys(addresses: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+    """:func:`source_key` of many sources of one family, shape ``(n,)``.
+
+    Args:
+        addresses: all 4 bytes long (IPv4), or all 16 (any address of the IPv6 /64).
+    """
+    import numpy as np
+
+    raw = b"".join(addresses)
+    if len(addresses[0]) == 4:
+        return np.frombuffer(raw, dtype="<u4").astype(np.uint64) << np.uint64(32) | np.uint64(0xFFFF)
+    return np.frombuffer(raw, dtype="<u8")[::2].astype(np.uint64)
 
 
 def source_prefix(key: int) -> Prefix:
