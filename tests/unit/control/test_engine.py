@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable
 
@@ -69,11 +70,8 @@ def test_a_protected_source_is_never_banned(rig: Rig, wall: FakeWall) -> None:
 def test_ban_time_grows_with_each_strike(rig: Rig, wall: FakeWall, clock: ManualClock) -> None:
     lengths = []
     for _ in range(3):
-        for _ in range(100):
-            rig.ticks(1, each=flood(wall))
-            ban = rig.engine.book.get(prefix(BOT))
-            if ban is not None:
-                break
+        rig.ticks(10, each=flood(wall))
+        ban = rig.engine.book.get(prefix(BOT))
         assert ban is not None
         assert ban.expires_ms is not None
         lengths.append(ban.expires_ms - ban.created_ms)
@@ -126,10 +124,8 @@ def test_a_broken_disk_does_not_stop_a_ban(rig: Rig, wall: FakeWall) -> None:
     broken.result(10)
     rig.ticks(10, each=flood(wall))
     assert wall.bans.dropping(prefix(BOT))
-    try:
+    with contextlib.suppress(Exception):  # whether this one transaction fails is not the point
         rig.settle()
-    except Exception:  # noqa: BLE001, S110  (whether this one transaction fails is not the point)
-        pass
     rig.engine.second()
     assert rig.store.errors
     rig.engine.second()
