@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No deadline: no test may depend on how busy the machine is. In CI the same examples each time: a red run can be had again.
+hypothesis.settings.register_profile("xdpwall", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("xdpwall")
 
 
 @pytest.fixture(scope="session")
