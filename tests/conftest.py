@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# No deadline: no test may depend on how busy the machine is. In CI the same examples each time: a red run can be had again.
+# No deadline: no test may depend on how busy the machine is. In CI the same examples each time.
 hypothesis.settings.register_profile("xdpwall", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("xdpwall")
 
