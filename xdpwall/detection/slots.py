@@ -10,7 +10,7 @@ one that moved is judged before it is believed:
 - *torn*: the fields contradict each other, or what must be true of any packet. It is put off: not counted and not
   remembered, so that the next look sees the true difference and nothing is lost. The kernel writes a slot within
   nanoseconds and cannot be interrupted by us, so the next look, a tick later, never meets the same write.
-- If the next look still makes no sense, the slot is taken as it stands, without counting it (*discarded*).
+- If its next look makes no sense either, the slot is taken as it stands, without counting what cannot be (*discarded*).
 """
 
 from __future__ import annotations
@@ -209,7 +209,8 @@ class SlotBook:
         if last_chance:
             long[:, absurd] = 0
             tally.discarded += int(np.count_nonzero(absurd))
-            np.minimum(short, long[0], out=short, casting="unsafe")
+            short[short > long[0] + np.uint64(IN_FLIGHT)] = 0
+            long[1, ~_size_fits(long)] = 0
         else:
             doubtful |= absurd
             doubtful |= ~_adds_up(long, short)
@@ -286,11 +287,16 @@ def _began_within(first: npt.NDArray[np.uint32], snapshot: MeterSnapshot, span: 
 
 def _adds_up(long: npt.NDArray[np.uint64], short: npt.NDArray[np.uint32]) -> Mask:
     """Which differences could be those of real packets."""
-    packets, bytes_ = long
-    right: Mask = bytes_ <= (packets + np.uint64(IN_FLIGHT)) * np.uint64(MAX_FRAME)
-    right &= (bytes_ + np.uint64(IN_FLIGHT * MIN_FRAME)) >= packets * np.uint64(MIN_FRAME)
-    right &= short.max(axis=0) <= packets + np.uint64(IN_FLIGHT)
+    right: Mask = short.max(axis=0) <= long[0] + np.uint64(IN_FLIGHT)
+    right &= _size_fits(long)
     return right
+
+
+def _size_fits(long: npt.NDArray[np.uint64]) -> Mask:
+    packets, bytes_ = long
+    fits: Mask = bytes_ <= (packets + np.uint64(IN_FLIGHT)) * np.uint64(MAX_FRAME)
+    fits &= (bytes_ + np.uint64(IN_FLIGHT * MIN_FRAME)) >= packets * np.uint64(MIN_FRAME)
+    return fits
 
 
 def _nothing(span_ns: int, put_off: int = 0, discarded: int = 0) -> Moved:
