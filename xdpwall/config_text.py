@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,3 +146,7 @@ def _allowed(field: FieldInfo) -> str:
 
 def _comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(text, _WIDTH)]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

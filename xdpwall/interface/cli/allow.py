@@ -26,7 +26,7 @@ def command() -> None:
     """
 
 
-@command.command("add")
+@command.command("add", short_help="Put each CIDR on the allowlist; - reads a list.")
 @click.argument("prefixes", nargs=-1, metavar="CIDR...")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for whoever looks at the list later.")
 @click.option("--skip-bad", is_flag=True, help="With -: leave out lines that cannot be read.")
@@ -50,7 +50,7 @@ def add(settings: Settings, prefixes: tuple[str, ...], reason: str, skip_bad: bo
     return RefusedError.exit_code if result["refused"] else 0
 
 
-@command.command("del")
+@command.command("del", short_help="Take each CIDR off the allowlist.")
 @click.argument("prefixes", nargs=-1, metavar="CIDR...")
 @click.option("--skip-bad", is_flag=True, help="With -: leave out lines that cannot be read.")
 @click.pass_obj
@@ -72,7 +72,7 @@ def delete(settings: Settings, prefixes: tuple[str, ...], skip_bad: bool) -> int
     return NotFoundError.exit_code if result["missing"] else 0
 
 
-@command.command("list")
+@command.command("list", short_help="List the allowlist.")
 @click.pass_obj
 def list_(settings: Settings) -> None:
     """List the allowlist: what the config file names, and what was added at run time."""

@@ -37,7 +37,7 @@ def command() -> None:
     """
 
 
-@command.command("add")
+@command.command("add", short_help="Ban each CIDR; - reads a list.")
 @click.argument("prefixes", nargs=-1, metavar="CIDR...")
 @click.option(
     "--for", "length", metavar="TIME", help="How long: 90s, 10m, 1h30m, 7d or perm. Default: bans.time."
@@ -93,7 +93,7 @@ def delete(settings: Settings, prefixes: tuple[str, ...], skip_bad: bool) -> int
     return NotFoundError.exit_code if result["missing"] else 0
 
 
-@command.command("list")
+@command.command("list", short_help="List the bans that stand.")
 @click.option(
     "--limit", type=click.IntRange(0), help=f"How many to show; 0 is all. Default: {_SHOWN}, with JSON all."
 )
@@ -125,7 +125,7 @@ def list_(settings: Settings, limit: int | None, only_prefixes: bool) -> None:
         note(f"{count(len(shown))} of {plural(len(bans), 'ban')}; --limit 0 shows all")
 
 
-@command.command("test")
+@command.command("test", short_help="Is it banned? Exit code 0: yes, 4: no.")
 @click.argument("prefix", metavar="CIDR")
 @click.pass_obj
 def test(settings: Settings, prefix: str) -> int:

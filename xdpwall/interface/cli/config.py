@@ -30,7 +30,7 @@ def _file_argument(function: Any) -> Any:
     return click.argument("file", required=False, type=click.Path(path_type=Path))(config_option(function))
 
 
-@command.command("check")
+@command.command("check", short_help="Check FILE whole: every mistake at once.")
 @_file_argument
 @click.pass_obj
 def check(settings: Settings, file: Path | None, config_path: Path | None) -> None:
@@ -50,7 +50,7 @@ def check(settings: Settings, file: Path | None, config_path: Path | None) -> No
         note(f"warning: {warning}")
 
 
-@command.command("show")
+@command.command("show", short_help="Show every key with the value in force.")
 @_file_argument
 @click.pass_obj
 def show(settings: Settings, file: Path | None, config_path: Path | None) -> None:
@@ -78,7 +78,7 @@ def show(settings: Settings, file: Path | None, config_path: Path | None) -> Non
     )
 
 
-@command.command("init")
+@command.command("init", short_help="Write FILE with every key explained.")
 @_file_argument
 @click.pass_obj
 def init(settings: Settings, file: Path | None, config_path: Path | None) -> None:

@@ -12,7 +12,6 @@ import click
 
 from xdpwall.interface.cli.ask import need_root
 from xdpwall.interface.cli.command import Settings, Verbs
-from xdpwall.interface.cli.options import config_option
 from xdpwall.interface.cli.output import Column, emit_json, table
 from xdpwall.interface.cli.units import count, pps
 
@@ -62,10 +61,17 @@ def _run_options(function: Any) -> Any:
     function = click.option(
         "--pps", "rate", type=click.IntRange(1, 50_000_000), metavar="N", help="Attack packets per second."
     )(function)
-    return config_option(function)
+    return click.option(
+        "-c",
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Config file of the wall in the lab; without it every default applies.",
+    )(function)
 
 
-@command.command("run")
+@command.command("run", short_help="Run SCENARIO against a wall.")
 @click.argument("scenario")
 @_run_options
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of everything random.")
@@ -90,7 +96,7 @@ def run(
     )
 
 
-@command.command("replay")
+@command.command("replay", short_help="Replay a capture against a wall.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_run_options
 @click.pass_obj

@@ -29,9 +29,8 @@ class Column:
 def emit_json(result: Mapping[str, Any]) -> None:
     """Write one JSON object, with its schema; laid out for a reader when stdout is a terminal."""
     indent = 2 if sys.stdout.isatty() else None
-    json.dump({"schema": SCHEMA, **result}, sys.stdout, indent=indent)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    # dumps, not dump: that one writes each token by itself.
+    write(json.dumps({"schema": SCHEMA, **result}, indent=indent) + "\n")
 
 
 def console() -> Console:
