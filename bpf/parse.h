@@ -39,12 +39,13 @@ INLINE enum reason parse_ethernet(struct packet *p, __be16 *type)
 }
 
 /*
- * Checks common to both families. offset: of this fragment's data within the packet. length: of that data. tcp: what it
- * belongs to. RFC 791: all but the last carry a multiple of 8; RFC 3128: no TCP fragment may begin inside the header.
+ * Checks common to both families. offset: of this fragment's data within the packet. length: of that data. longest: what
+ * the whole packet can carry; IPv4 counts its header in the 65,535 bytes, IPv6 does not. is_tcp: what it belongs to.
+ * RFC 791: all but the last carry a multiple of 8; RFC 3128: no TCP fragment may begin inside the header.
  */
-INLINE enum reason check_fragment(u32 offset, u32 length, u32 more, u32 is_tcp)
+INLINE enum reason check_fragment(u32 offset, u32 length, u32 longest, u32 more, u32 is_tcp)
 {
-    if (offset + length > 65535)
+    if (offset + length > longest)
         return REASON_FRAGMENT;
     if (more && (length == 0 || (length & 7)))
         return REASON_FRAGMENT;
@@ -77,10 +78,11 @@ INLINE enum reason parse_ipv4(struct packet *p)
     u32 first = source & 0xff;
     if (first == 127 || (first & 0xf0) == 224 || source == 0xffffffff || source == ip->target)
         return REASON_SOURCE_IMPOSSIBLE;
-    if (first == 0 && !p->is_link) {
+    if (first == 0 && (source || !p->is_link)) {
         /* 0.0.0.0 has one use beside link multicast: a DHCP client that has no address yet. */
         struct udp_header *udp = p->data + p->l4;
-        if (source != 0 || ip->protocol != PROTO_UDP || (void *)(udp + 1) > p->end || udp->source != DHCP_CLIENT ||
+        if (source != 0 || ip->protocol != PROTO_UDP || ip->fragment & to_be16(IPV4_OFFSET | IPV4_MORE_FRAGMENTS) ||
+            p->l4_length < sizeof(*udp) || (void *)(udp + 1) > p->end || udp->source != DHCP_CLIENT ||
             udp->target != DHCP_SERVER)
             return REASON_SOURCE_IMPOSSIBLE;
         p->is_link = 1;
@@ -90,7 +92,8 @@ INLINE enum reason parse_ipv4(struct packet *p)
     if (bits & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS)) {
         u32 offset = (bits & IPV4_OFFSET) * 8;
         p->fragment = offset ? LATER_FRAGMENT : FIRST_FRAGMENT;
-        return check_fragment(offset, p->l4_length, bits & IPV4_MORE_FRAGMENTS, p->protocol == PROTO_TCP);
+        return check_fragment(offset, p->l4_length, 65535 - header, bits & IPV4_MORE_FRAGMENTS,
+                              p->protocol == PROTO_TCP);
     }
     return REASON_PASS;
 }
@@ -123,7 +126,7 @@ INLINE enum reason parse_extensions(struct packet *p, u32 left)
             /* Neither offset nor more: an "atomic" fragment (RFC 6946), an ordinary packet. */
             if (offset || more) {
                 p->fragment = offset ? LATER_FRAGMENT : FIRST_FRAGMENT;
-                enum reason reason = check_fragment(offset, left, more, p->protocol == PROTO_TCP);
+                enum reason reason = check_fragment(offset, left, 65535, more, p->protocol == PROTO_TCP);
                 if (reason || offset)
                     return reason;
             }
@@ -166,14 +169,14 @@ INLINE enum reason parse_ipv6(struct packet *p)
     if (p->l4 + payload > p->length)
         return REASON_IP_LENGTH;
 
-    /* ::/64 holds only what no host sends from: unspecified, loopback, IPv4-compatible and IPv4-mapped. */
-    if (!p->is_link) {
-        if (high == 0)
-            return REASON_SOURCE_IMPOSSIBLE;
-        if (high == *(u64 *)&ip->target[0] && *(u64 *)&ip->source[2] == *(u64 *)&ip->target[2])
-            return REASON_SOURCE_IMPOSSIBLE;
-    }
-    if ((high & 0xff) == 0xff)
+    /*
+     * ::/64 holds only what no host sends from: loopback, IPv4-compatible, IPv4-mapped; and :: itself, which a host has
+     * before it has an address, to its neighbours alone.
+     */
+    u64 low = *(u64 *)&ip->source[2];
+    if (high == 0 && (low || !p->is_link))
+        return REASON_SOURCE_IMPOSSIBLE;
+    if ((high & 0xff) == 0xff || (high == *(u64 *)&ip->target[0] && low == *(u64 *)&ip->target[2]))
         return REASON_SOURCE_IMPOSSIBLE;
     if (is_extension(p->protocol))
         return parse_extensions(p, payload);

@@ -2,10 +2,10 @@
 /*
  * xdpwall's XDP program. Compiled by bcc for one config: what is off is not in the code.
  *
- * parse -> malformed -> link -> own source -> allow -> banned source -> banned prefix -> meters -> pass
+ * parse -> malformed -> link -> own source -> allow -> banned source -> banned prefix -> meters and limits -> pass
  *
  * -D: CPUS SEED BAN_BITS BAN_OVERFLOW BAN_PREFIXES ALLOW_PREFIXES SOURCE_BITS PREFIX_BITS (sizes)
- *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS (0 or 1)
+ *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS (0 or 1), and those of limits.h
  */
 #include <uapi/linux/bpf.h>
 
@@ -19,6 +19,7 @@
 #include "parse.h"
 #include "lists.h"
 #include "bans.h"
+#include "limits.h"
 #include "meters.h"
 #include "verdict.h"
 
@@ -63,7 +64,8 @@ INLINE enum reason decide(struct packet *p)
     if (reason == REASON_PASS_NOT_IP)
         return reason;
     if (reason && !CHECK_MALFORMED) {
-        if (!p->key)
+        /* No source was read; or one of ff00::/8, whose key could be taken for that of an IPv4 source. */
+        if (!p->key || (p->is_v6 && (u32)p->key == (u32)V4_MARK))
             return REASON_PASS;
         reason = REASON_PASS;
     }
@@ -77,10 +79,8 @@ INLINE enum reason decide(struct packet *p)
         p->kinds |= KIND_DROPPED;
     else
         reason = ask_lists(p);
-    if (METERS && reason != REASON_SOURCE_OWN && reason != REASON_BANNED_SOURCE && reason != REASON_BANNED_PREFIX) {
-        meter_source(p);
-        meter_prefix(p);
-    }
+    if (METERS && reason != REASON_SOURCE_OWN && reason != REASON_BANNED_SOURCE && reason != REASON_BANNED_PREFIX)
+        return ask_meters(p, reason);
     return reason;
 }
 
