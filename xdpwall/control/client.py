@@ -89,13 +89,15 @@ class Connection:
     def _line(self, op: str, deadline: float) -> bytes:
         chunks: list[bytes] = [self._rest]
         size = len(self._rest)
+        # One buffer for all: a fresh one for each piece costs more than the piece.
+        buffer = memoryview(bytearray(1 << 18))
         while b"\n" not in chunks[-1]:
             left = deadline - _now()
             if left <= 0:
                 raise self._slow(op)
             try:
                 self._socket.settimeout(left)
-                chunk = self._socket.recv(1 << 18)
+                chunk = bytes(buffer[: self._socket.recv_into(buffer)])
             except TimeoutError:
                 raise self._slow(op) from None
             except OSError as error:

@@ -8,6 +8,7 @@ warning, not a reason to leave an attacker in.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,7 @@ class Desk:
         now = self.clock.wall_ms()
         result = BanAddResult(added=0, updated=0, refused=[], warnings=[])
         wanted: dict[Prefix, Ban] = {}
+        standing: set[Prefix] = set()
         for item in items:
             for_ms = self.ban_time_ms
             for given in (defaults, item):
@@ -75,8 +77,11 @@ class Desk:
             except XdpwallError as error:
                 result["refused"].append(_refused(item["prefix"], error))
                 continue
-            before = self.book.get(prefix)
-            strikes = before.strikes if before is not None else 1
+            before, strikes = self.book.get(prefix), 1
+            if before is not None:
+                strikes = before.strikes
+                if not before.is_over(now):
+                    standing.add(prefix)
             wanted[prefix] = Ban(
                 prefix, now, None if for_ms is None else now + for_ms, reason, Origin.OPERATOR, strikes
             )
@@ -88,9 +93,7 @@ class Desk:
             del wanted[prefix]
         events = []
         for prefix, ban in wanted.items():
-            stood = self.book.get(prefix)
-            known = stood is not None and not stood.is_over(now)
-            result["updated" if known else "added"] += 1
+            result["updated" if prefix in standing else "added"] += 1
             self.book.put(ban)
             events.append(Event(now, "ban", prefix, _OPERATOR, describe(ban)))
         self._warn(result["warnings"])
@@ -255,9 +258,13 @@ def write_bans(wall: Dataplane | None, bans: Iterable[Ban], now_ms: int) -> dict
 
 def describe(ban: Ban) -> str:
     """A ban in a few words, for history and log: reason and length."""
-    length = None if ban.expires_ms is None else ban.expires_ms - ban.created_ms
-    words = f"for {format_duration_ms(length)}" if length is not None else "for ever"
+    words = _length(None if ban.expires_ms is None else ban.expires_ms - ban.created_ms)
     return f"{ban.reason}, {words}" if ban.reason else words
+
+
+@functools.lru_cache(maxsize=64)  # of a list of 100,000 bans nearly all have the same length
+def _length(milliseconds: int | None) -> str:
+    return "for ever" if milliseconds is None else f"for {format_duration_ms(milliseconds)}"
 
 
 def _refused(text: str, error: XdpwallError) -> RefusedResult:

@@ -37,7 +37,7 @@ _CLOCK_STEP_MS = 1_000
 _REPLACE_NS = 10_000_000_000
 _PRUNE_NS = 3_600_000_000_000
 _SCAN_SHARE = 50
-"""A comparison with the kernel may take one part in so many of the time: with many bans it comes less often."""
+"""A comparison with the kernel takes at most one part in so many of the time: with many bans it takes longer."""
 
 
 class Engine:
@@ -167,6 +167,8 @@ class Engine:
             if mono_ns < self._next_scan_ns:
                 return
             self._scan, self._scan_spent_ns, self._scan_began_ns = self._reconciler.scan(wall), 0, mono_ns
+        elif mono_ns - self._scan_began_ns < self._scan_spent_ns * _SCAN_SHARE:
+            return
         try:
             before = self.clock.mono_ns()
             done = next(self._scan, None) is None
@@ -178,8 +180,7 @@ class Engine:
             self.throttle.line("reconcile", error.message, logging.ERROR)
         if done:
             self._scan = None
-            pause = max(self.config.tick.reconcile_ms * 1_000_000, self._scan_spent_ns * _SCAN_SHARE)
-            self._next_scan_ns = max(self._scan_began_ns + pause, self.clock.mono_ns())
+            self._next_scan_ns = self._scan_began_ns + self.config.tick.reconcile_ms * 1_000_000
 
     def _follow_clock(self) -> None:
         """The machine's clock was set: bans last as long as was said, so their ends move with it."""
@@ -225,7 +226,13 @@ class Engine:
         self.commit(
             Changes(events=(Event(self.clock.wall_ms(), "load", None, "", f"policy {self.info.policy}"),))
         )
-        wall.set_own_addresses(self._own)
+        try:
+            wall.set_own_addresses(self._own)
+            self._reconciler.refill(
+                wall, Mended()
+            )  # a fresh wall holds no ban: it must not wait for its turn
+        except DataplaneError as error:
+            log.error("the wall cannot be filled: %s", error.message)
         self._next_scan_ns = 0
 
     def _drop_wall(self) -> None:

@@ -65,6 +65,8 @@ class PrefixMap(Generic[V]):
         """Every entry that holds the whole of ``prefix``, itself included, longest first."""
         size = len(prefix.packed)
         tables = self._tables[size]
+        if not tables:
+            return
         whole = int.from_bytes(prefix.packed, "big")
         for length in sorted(tables, reverse=True):
             if length <= prefix.length:
@@ -75,6 +77,8 @@ class PrefixMap(Generic[V]):
     def inside(self, prefix: Prefix) -> Iterator[tuple[Prefix, V]]:
         """Every entry that lies in ``prefix``, itself included. Looks at all entries of its family."""
         size = len(prefix.packed)
+        if not self._tables[size]:
+            return
         network = _bits(prefix.packed, prefix.length)
         for length, table in list(self._tables[size].items()):
             if length == prefix.length:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 DRIFT_MS = 2_000
 """How far an end in the kernel may be off. The kernel compares in steps of 64 jiffies: 256 ms at 250 Hz."""
 _SLICE = 500
+_BULK = 5_000
 _NAMED = 5
 
 
@@ -90,43 +91,60 @@ class Reconciler:
         mended = Mended()
         self.allowlist(wall, mended)
         now = self._clock.wall_ms()
+        known, matched = len(self._book), 0
         adopted: list[Ban] = []
-        for held in list(wall.bans.entries()):
-            if (
-                held.remaining_ms is not None
-                and held.remaining_ms <= DRIFT_MS
-                and held.prefix not in self._book
-            ):
-                continue  # lapsed, or about to: the kernel itself sees to that
-            if held.prefix in self._book:
-                self._check_end(wall, held, mended)
+        for held in wall.bans.entries():
+            if held.remaining_ms == 0:
                 continue
+            if held.prefix in self._book:
+                matched += 1
+                mended.moved += self._drifted(held, now)
+            elif held.remaining_ms is None or held.remaining_ms > DRIFT_MS:
+                end = None if held.remaining_ms is None else now + held.remaining_ms
+                adopted.append(Ban(held.prefix, now, end, "found in the kernel", Origin.KERNEL))
+        self._adopt(wall, adopted, mended)
+        if matched < known or mended.moved:
+            self.refill(wall, mended)
+            mended.put_back = max(0, known - matched - mended.failed)
+        wall.bans.sweep()
+        return mended
+
+    def refill(self, wall: Dataplane, mended: Mended) -> None:
+        """Write every ban of the book at once: into an empty wall, or where much is amiss."""
+        rows: list[Ban] = []
+        for ban in self._book.bans():
+            rows.append(ban)
+            if len(rows) == _BULK:
+                self._write(wall, rows, mended)
+                rows = []
+        self._write(wall, rows, mended)
+
+    def _adopt(self, wall: Dataplane, bans: list[Ban], mended: Mended) -> None:
+        adopted: list[Ban] = []
+        for ban in bans:
             try:
-                self._guard.check(held.prefix)
+                self._guard.check(ban.prefix)
             except RefusedError as error:
                 log.warning("a ban found in the kernel is lifted: %s", error.message)
-                mended.lifted += wall.bans.remove(held.prefix)
+                mended.lifted += wall.bans.remove(ban.prefix)
                 continue
-            end = None if held.remaining_ms is None else now + held.remaining_ms
-            adopted.append(Ban(held.prefix, now, end, "found in the kernel", Origin.KERNEL))
-        for ban in adopted:
             self._book.put(ban)
+            adopted.append(ban)
         mended.adopted = len(adopted)
         if adopted:
+            now = self._clock.wall_ms()
             events = tuple(
                 Event(now, "adopt", ban.prefix, Origin.KERNEL.value, ban.reason) for ban in adopted
             )
             self._record(Changes(bans=tuple(adopted), events=events))
-        for _ in self._put_back(wall, mended):
-            pass
-        wall.bans.sweep()
-        return mended
 
     def scan(self, wall: Dataplane) -> Iterator[Mended]:
         """Compare the bans piece by piece. Each step gives the tally so far; the last one is the whole."""
         mended = Mended()
         self.allowlist(wall, mended)
         matched = 0
+        # What is left of a ban is told as of the moment the list was begun, however long it takes to read.
+        began_ms = self._clock.wall_ms()
         for number, held in enumerate(wall.bans.entries(), 1):
             if number % _SLICE == 0:
                 yield mended
@@ -134,7 +152,8 @@ class Reconciler:
                 continue
             if held.prefix in self._book:
                 matched += 1
-                self._check_end(wall, held, mended)
+                if self._drifted(held, began_ms):
+                    self._correct_end(wall, held.prefix, mended)
             elif held.remaining_ms is None or held.remaining_ms > DRIFT_MS:
                 mended.lifted += wall.bans.remove(held.prefix)
                 self._name("an unknown ban in the kernel is lifted: %s", held.prefix, mended.lifted)
@@ -171,28 +190,26 @@ class Reconciler:
         mended.put_back += len(bans) - len(faults)
         mended.failed += len(faults)
 
-    def _check_end(self, wall: Dataplane, held: KernelBan, mended: Mended) -> None:
-        if not self._drifted(held):
+    def _correct_end(self, wall: Dataplane, prefix: Prefix, mended: Mended) -> None:
+        now = self._clock.wall_ms()
+        again = wall.bans.get(prefix)  # it may have been prolonged since the list was begun
+        if again is None or not self._drifted(again, now):
             return
-        again = wall.bans.get(held.prefix)  # it may have been prolonged since the list was read
-        if again is None or not self._drifted(again):
-            return
-        end = self._book.expires_ms(held.prefix)
-        left = None if end is None else max(0, end - self._clock.wall_ms())
+        end = self._book.expires_ms(prefix)
         try:
-            wall.bans.put(held.prefix, left)
+            wall.bans.put(prefix, None if end is None else max(0, end - now))
         except DataplaneError as error:
-            log.error("the end of the ban on %s cannot be corrected: %s", held.prefix, error.message)
+            log.error("the end of the ban on %s cannot be corrected: %s", prefix, error.message)
             mended.failed += 1
             return
         mended.moved += 1
-        self._name("the end of the ban on %s was off in the kernel", held.prefix, mended.moved)
+        self._name("the end of the ban on %s was off in the kernel", prefix, mended.moved)
 
-    def _drifted(self, held: KernelBan) -> bool:
+    def _drifted(self, held: KernelBan, now_ms: int) -> bool:
         end = self._book.expires_ms(held.prefix)
         if end is None or held.remaining_ms is None:
             return (end is None) != (held.remaining_ms is None)
-        return abs(max(0, end - self._clock.wall_ms()) - held.remaining_ms) > DRIFT_MS
+        return abs(max(0, end - now_ms) - held.remaining_ms) > DRIFT_MS
 
     @staticmethod
     def _name(text: str, prefix: Prefix, count: int) -> None:

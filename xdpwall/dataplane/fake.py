@@ -102,21 +102,20 @@ class FakeBans:
         """See :meth:`BanMap.remove_many`."""
         return sum(self.remove(prefix) for prefix in prefixes)
 
-    def _view(self, prefix: Prefix, held: _Held) -> KernelBan:
-        remaining = None
-        if held.until_ns is not None:
-            remaining = max(0, (held.until_ns - self._clock.mono_ns()) // 1_000_000)
+    def _view(self, prefix: Prefix, held: _Held, now: int) -> KernelBan:
+        remaining = None if held.until_ns is None else max(0, (held.until_ns - now) // 1_000_000)
         return KernelBan(prefix, remaining, held.packets, held.bytes)
 
     def get(self, prefix: Prefix) -> KernelBan | None:
         """See :meth:`BanMap.get`."""
         held = self._held.get(prefix)
-        return None if held is None else self._view(prefix, held)
+        return None if held is None else self._view(prefix, held, self._clock.mono_ns())
 
     def entries(self) -> Iterator[KernelBan]:
         """See :meth:`BanMap.entries`."""
+        now = self._clock.mono_ns()
         for prefix, held in list(self._held.items()):
-            yield self._view(prefix, held)
+            yield self._view(prefix, held, now)
 
     def clear(self) -> int:
         """See :meth:`BanMap.clear`."""
