@@ -7,11 +7,13 @@ import numpy as np
 
 from xdpwall.detection.finding import Finding, Scope
 from xdpwall.detection.keys import Keys, Mask, SkipKeys, no_keys, prefix_of, skip_mask, source_of
-from xdpwall.detection.limits import KINDS, Limits
+from xdpwall.detection.limits import KINDS, Kind, Limits
 from xdpwall.detection.rates import Amounts, Rates
 
 _LEAST_S = 0.1
 """What a key that began a moment ago sent is told as if it took this long at least, or a rate would say nothing."""
+_ONE_PACKET = np.array([[8 * 9_018 if kind is Kind.BPS else 1] for kind in KINDS], np.float64)
+"""No bucket is smaller than this: one packet, for bits a jumbo frame."""
 
 
 class Limiter:
@@ -61,7 +63,7 @@ class Limiter:
         self._active = [kind for kind, limit in zip(KINDS, per_kind, strict=True) if limit]
         per_kind[per_kind == 0] = np.inf
         self._limits = per_kind[:, None]
-        self._depth = self._limits * limits.burst_s
+        self._depth = np.maximum(self._limits * limits.burst_s, _ONE_PACKET)
         self._least_s = min(_LEAST_S, limits.burst_s)
 
     def observe(self, rates: Rates, skip_keys: SkipKeys = None) -> list[Finding]:
