@@ -32,19 +32,6 @@ struct touch {
     u32 standing;
 };
 
-/*
- * The smaller of two numbers below 2^63, without a branch. The empty asm keeps clang 14 from making one again: scores are
- * random, so the processor would guess wrong half the time.
- */
-INLINE u64 lesser(u64 a, u64 b)
-{
-    s64 difference = a - b;
-    asm volatile("" : "+r"(difference));
-    s64 mask = difference >> 63;
-    asm volatile("" : "+r"(mask));
-    return b + (difference & mask);
-}
-
 /* A score as it is worth now: a sixteenth for each epoch since it was written, nothing after 16. */
 INLINE u64 faded(u64 word, u64 epoch)
 {
@@ -95,7 +82,11 @@ INLINE void touch_line(struct tag_line *line, u64 tag, u64 epoch, u64 kinds, u64
     touch->standing = TAKEN;
 }
 
-INLINE void add_to_meter(struct meter *meter, u64 key, struct packet *p, struct touch *touch)
+/*
+ * Count the packet. `limited`: it may still be dropped for a limit; gives the reason then, else REASON_PASS.
+ */
+INLINE enum reason add_to_meter(struct meter *meter, u64 key, struct packet *p, struct touch *touch, enum scope scope,
+                                u32 limited)
 {
     u32 now = p->now;
     if (meter->key != key) {
@@ -110,41 +101,48 @@ INLINE void add_to_meter(struct meter *meter, u64 key, struct packet *p, struct 
         meter->fragments = 0;
         meter->drops = 0;
         meter->first = now;
+        fill_buckets(meter, scope);
         asm volatile("" ::: "memory");
         meter->key = key;
+    } else {
+        refill_buckets(meter, now, scope);
     }
+    meter->last = now;
     u64 packets = 1 + (touch->standing == SECOND);
-    u64 kinds = p->kinds, more = touch->first_kinds;
     meter->packets += packets;
     meter->bytes += packets * p->length;
-    meter->last = now;
+
+    enum reason reason = limited ? take_tokens(meter, p, scope) : REASON_PASS;
+    if (reason)
+        p->kinds |= KIND_DROPPED;
+    u64 kinds = p->kinds, more = touch->first_kinds;
     if (!(kinds | more))
-        return; /* most of real traffic: TCP beyond its SYN */
+        return reason; /* most of real traffic: TCP beyond its SYN */
     meter->syn += (kinds & 1) + (more & 1);
     meter->udp += (kinds >> 1 & 1) + (more >> 1 & 1);
     meter->icmp += (kinds >> 2 & 1) + (more >> 2 & 1);
     meter->fragments += (kinds >> 3 & 1) + (more >> 3 & 1);
     meter->drops += (kinds >> 4 & 1) + (more >> 4 & 1);
+    return reason;
 }
 
-INLINE void meter_source(struct packet *p)
+INLINE enum reason meter_source(struct packet *p, u32 limited)
 {
     struct touch touch;
     u32 set = p->cpu << SOURCE_BITS | p->hash >> (64 - SOURCE_BITS);
     struct tag_line *line = source_tags.lookup(&set);
     if (!line)
-        return;
+        return REASON_PASS;
     touch_line(line, tag_of(p->key, p->hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds, p->hash, &touch);
     if (touch.standing < SECOND)
-        return;
+        return REASON_PASS;
     u32 slot = set << 3 | touch.way;
     struct meter *meter = source_meters.lookup(&slot);
-    if (meter)
-        add_to_meter(meter, p->key, p, &touch);
+    return meter ? add_to_meter(meter, p->key, p, &touch, SCOPE_SOURCE, limited) : REASON_PASS;
 }
 
 /* /24 of IPv4, /48 of IPv6. */
-INLINE void meter_prefix(struct packet *p)
+INLINE enum reason meter_prefix(struct packet *p, u32 limited)
 {
     struct touch touch;
     u64 key = p->key & (p->is_v6 ? 0x0000ffffffffffffULL : 0x00ffffffffffffffULL);
@@ -152,14 +150,25 @@ INLINE void meter_prefix(struct packet *p)
     u32 set = p->cpu << PREFIX_BITS | hash >> (64 - PREFIX_BITS);
     struct tag_line *line = prefix_tags.lookup(&set);
     if (!line)
-        return;
+        return REASON_PASS;
     touch_line(line, tag_of(key, hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds, hash, &touch);
     if (touch.standing < SECOND)
-        return;
+        return REASON_PASS;
     u32 slot = set << 3 | touch.way;
     struct meter *meter = prefix_meters.lookup(&slot);
-    if (meter)
-        add_to_meter(meter, key, p, &touch);
+    return meter ? add_to_meter(meter, key, p, &touch, SCOPE_PREFIX, limited) : REASON_PASS;
+}
+
+/*
+ * Count the packet with its source and prefix; a packet that passed the lists so far can find either over its limit. What
+ * the source's limit stopped takes nothing from its prefix.
+ */
+INLINE enum reason ask_meters(struct packet *p, enum reason so_far)
+{
+    enum reason reason = meter_source(p, so_far == REASON_PASS);
+    u32 limited = so_far == REASON_PASS && !reason;
+    enum reason wider = meter_prefix(p, limited);
+    return so_far ? so_far : reason ? reason : wider;
 }
 
 #endif

@@ -68,7 +68,10 @@ struct meter {
     u32 drops;
     u32 first; /* ticks, low 32 bits */
     u32 last;
-    u32 spare[3];
+    /* What is left of the limits, see limits.h. */
+    u32 packet_tokens;
+    u32 byte_tokens;
+    u32 syn_tokens;
 };
 
 /*

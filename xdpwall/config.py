@@ -56,9 +56,9 @@ class TickConfig(Section):
 class SourceLimits(Section):
     """What one source (an IPv4 address, an IPv6 /64) may send before it is banned. 0 turns a limit off."""
 
-    pps: int = Field(default=20_000, ge=0, le=1_000_000_000, description="Packets per second.")
+    pps: int = Field(default=100_000, ge=0, le=1_000_000_000, description="Packets per second.")
     bps: int = Field(
-        default=400_000_000,
+        default=1_000_000_000,
         ge=0,
         le=10**13,
         description="Bits per second, counted from the Ethernet header on.",
@@ -69,7 +69,7 @@ class SourceLimits(Section):
         le=1_000_000_000,
         description="TCP connection requests (SYN without ACK) per second.",
     )
-    udp: int = Field(default=10_000, ge=0, le=1_000_000_000, description="UDP packets per second.")
+    udp: int = Field(default=20_000, ge=0, le=1_000_000_000, description="UDP packets per second.")
     icmp: int = Field(default=200, ge=0, le=1_000_000_000, description="ICMP and ICMPv6 packets per second.")
     burst_ms: Annotated[int, Duration("10ms", "1m")] = Field(
         default=1_000,
@@ -81,9 +81,9 @@ class SourceLimits(Section):
 class PrefixLimits(Section):
     """What one prefix (an IPv4 /24, an IPv6 /48) may send before it is banned whole. 0 turns a limit off."""
 
-    pps: int = Field(default=100_000, ge=0, le=1_000_000_000, description="Packets per second.")
+    pps: int = Field(default=400_000, ge=0, le=1_000_000_000, description="Packets per second.")
     bps: int = Field(
-        default=2_000_000_000,
+        default=4_000_000_000,
         ge=0,
         le=10**13,
         description="Bits per second, counted from the Ethernet header on.",
@@ -94,7 +94,7 @@ class PrefixLimits(Section):
         le=1_000_000_000,
         description="TCP connection requests (SYN without ACK) per second.",
     )
-    udp: int = Field(default=50_000, ge=0, le=1_000_000_000, description="UDP packets per second.")
+    udp: int = Field(default=80_000, ge=0, le=1_000_000_000, description="UDP packets per second.")
     icmp: int = Field(
         default=1_000, ge=0, le=1_000_000_000, description="ICMP and ICMPv6 packets per second."
     )
@@ -320,6 +320,7 @@ DATAPLANE_KEYS = (
     "meters.prefixes",
     "checks.malformed",
     "checks.own_source",
+    *(f"limits.{scope}.{kind}" for scope in ("source", "prefix") for kind in ("pps", "bps", "syn", "burst")),
 )
 """Keys that the C is specialised to: a change takes effect with the next `xdpwall load`."""
 

@@ -31,6 +31,12 @@ class Reason(IntEnum):
     TCP_FLAGS = 15
     UDP_LENGTH = 16
     ICMP_HEADER = 17
+    SOURCE_PPS = 18
+    SOURCE_BPS = 19
+    SOURCE_SYN = 20
+    PREFIX_PPS = 21
+    PREFIX_BPS = 22
+    PREFIX_SYN = 23
 
     @property
     def label(self) -> str:
@@ -67,4 +73,10 @@ MEANINGS: dict[Reason, str] = {
     Reason.TCP_FLAGS: "TCP flags that no stack sends together",
     Reason.UDP_LENGTH: "its UDP length is impossible",
     Reason.ICMP_HEADER: "ICMP of the wrong family, or cut off",
+    Reason.SOURCE_PPS: "its source sends more packets than limits.source.pps lets pass",
+    Reason.SOURCE_BPS: "its source sends more bytes than limits.source.bps lets pass",
+    Reason.SOURCE_SYN: "its source opens more connections than limits.source.syn lets pass",
+    Reason.PREFIX_PPS: "its /24 or /48 sends more packets than limits.prefix.pps lets pass",
+    Reason.PREFIX_BPS: "its /24 or /48 sends more bytes than limits.prefix.bps lets pass",
+    Reason.PREFIX_SYN: "its /24 or /48 opens more connections than limits.prefix.syn lets pass",
 }

@@ -24,9 +24,9 @@ METER_DTYPE = np.dtype(
         ("drops", "<u4"),
         ("first", "<u4"),
         ("last", "<u4"),
-        ("spare0", "<u4"),
-        ("spare1", "<u4"),
-        ("spare2", "<u4"),
+        ("packet_tokens", "<u4"),
+        ("byte_tokens", "<u4"),
+        ("syn_tokens", "<u4"),
     ]
 )
 """One meter slot, ``struct meter`` of ``bpf/types.h``, 64 bytes.
@@ -35,6 +35,7 @@ METER_DTYPE = np.dtype(
 ``packets`` and ``bytes`` (L2 length): all that was seen of it since ``first``, dropped or passed. ``syn``: TCP with SYN
 and without ACK. ``udp``, ``icmp`` (v4 and v6), ``fragments`` (first and later ones). ``drops``: of them, dropped after
 the ban stages. The 32-bit counters wrap. ``first``, ``last``: kernel ticks modulo 2**32 (``MeterSnapshot.now_tick``).
+The ``*_tokens`` are what the kernel's limits have left, in its own units (``bpf/limits.h``).
 """
 
 Meters = npt.NDArray[np.void]

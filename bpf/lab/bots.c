@@ -50,7 +50,7 @@ struct plan {
     __u16 target_mac[3];
     __u16 port; /* network order */
     __u16 mark[2];
-    __u32 classes;
+    __u32 active; /* share of the bots of each class that have joined, of 65,536; written by the lab as it grows */
     __u32 spare;
 };
 BPF_F_TABLE("array", __u32, struct plan, plan, 1, 1024);
@@ -113,7 +113,8 @@ int push(struct xdp_md *ctx)
     if (!who) {
         return XDP_ABORTED;
     }
-    __u32 index = who->first + (__u32)(((pick & 0xffffffff) * who->count) >> 32);
+    __u64 joined = ((__u64)who->count * to->active) >> 16;
+    __u32 index = who->first + (__u32)(((pick & 0xffffffff) * (joined ? joined : 1)) >> 32);
     struct source *from = sources.lookup(&index);
     struct sent *tally = sent.lookup(&class);
     if (!from || !tally) {

@@ -61,10 +61,10 @@ def test_the_defaults() -> None:
     assert (config.tick.interval_ms, config.tick.reconcile_ms) == (100, 5_000)
     source, prefix = config.limits.source, config.limits.prefix
     assert (source.pps, source.bps, source.syn, source.udp, source.icmp) == (
-        20_000, 400_000_000, 100, 10_000, 200,
+        100_000, 1_000_000_000, 100, 20_000, 200,
     )  # fmt: skip
     assert (prefix.pps, prefix.bps, prefix.syn, prefix.udp, prefix.icmp) == (
-        100_000, 2_000_000_000, 1_000, 50_000, 1_000,
+        400_000, 4_000_000_000, 1_000, 80_000, 1_000,
     )  # fmt: skip
     assert source.burst_ms == prefix.burst_ms == 1_000
     bans = config.bans
@@ -148,7 +148,7 @@ def test_every_fault_at_once_with_key_and_line() -> None:
         ('mode = "native "', 1, "mode", 'must be "auto", "native" or "generic"'),
         ('[tick]\nreconcile = "100ms"\ninterval = "1s"', 2, "tick.reconcile", "at most once a tick"),
         ('[tick]\ninterval = "8s"', 2, "tick.interval", "at most once a tick"),
-        ("[limits.source]\npps = 200000", 2, "limits.source.pps", "would get its whole prefix banned"),
+        ("[limits.source]\npps = 500000", 2, "limits.source.pps", "would get its whole prefix banned"),
         ("[limits.prefix]\nsyn = 50", 2, "limits.prefix.syn", "below limits.source.syn (100)"),
         ('[bans]\ntime_max = "5m"', 2, "bans.time_max", "may not be longer than the longest"),
         ("[allow]\nprefixes = [7]", 2, "allow.prefixes[0]", "must be an address or prefix in quotes"),
@@ -232,7 +232,8 @@ def test_the_digest_follows_only_what_is_compiled_in() -> None:
     assert int(base, 16)
     assert Config.parse('policy = "observe"').dataplane_digest() != base
     assert Config.parse("[checks]\nmalformed = false").dataplane_digest() != base
-    assert Config.parse("[limits.source]\npps = 1").dataplane_digest() == base
+    assert Config.parse("[limits.source]\npps = 1").dataplane_digest() != base
+    assert Config.parse("[limits.source]\nudp = 1").dataplane_digest() == base, "the controller's alone"
     assert Config.parse("[bans]\ncapacity = 130000").dataplane_digest() == base, "rounded to the same"
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from xdpwall.config import Config
-from xdpwall.dataplane import defines, layout, source, sys_bpf, ticks
+from xdpwall.dataplane import defines, layout, source, sys_bpf
 from xdpwall.dataplane.compiler import compile_source
 from xdpwall.dataplane.loader import ready_program
 from xdpwall.errors import XdpwallError
@@ -32,6 +32,8 @@ def variants() -> Iterator[Config]:
                 "bans": {"capacity": 1024},
             }
         )
+    for off in ("pps", "bps", "syn"):
+        yield Config.from_mapping({"limits": {"source": {off: 0}, "prefix": {off: 0}}})
 
 
 def check(config: Config) -> int:
@@ -45,7 +47,7 @@ def check(config: Config) -> int:
     try:
         layout.check_compiled(module)
         for jumbo in (False, True):
-            code = ready_program(module, config, {}, slot=1, jumbo=jumbo, epoch_shift=ticks.epoch_shift(250))
+            code = ready_program(module, config, {}, slot=1, jumbo=jumbo, hz=250)
             os.close(sys_bpf.prog_load(code, "check", flags=sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0))
         return len(module.program("wall")) // 8
     finally:
@@ -57,7 +59,8 @@ def main() -> int:
     for config in variants():
         name = (
             f"policy={config.policy} malformed={config.checks.malformed} own_source={config.checks.own_source}"
-            f" meters={config.meters.enabled}"
+            f" meters={config.meters.enabled} pps={config.limits.source.pps} bps={config.limits.source.bps}"
+            f" syn={config.limits.source.syn}"
         )
         try:
             sys.stdout.write(f"ok   {name}: {check(config)} instructions\n")

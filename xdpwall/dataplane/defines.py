@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdpwall.config import Config
+from xdpwall.dataplane import buckets
 
 _PLACES_A_BAN = 4
 """Sets are sized for four bans each of seven places: at full capacity 5 % of the sets overflow (Poisson)."""
@@ -40,6 +41,7 @@ def sizes(config: Config, cpus: int) -> Sizes:
 
 def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
     """The ``-D`` constants of ``bpf/wall.c``."""
+    source, prefix = buckets.of_config(config)
     return {
         "CPUS": shape.cpus,
         "SEED": f"{seed:#x}ULL",
@@ -53,6 +55,8 @@ def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
         "CHECK_MALFORMED": int(config.checks.malformed),
         "CHECK_OWN": int(config.checks.own_source),
         "METERS": int(config.meters.enabled),
+        **source.defines("SOURCE"),
+        **prefix.defines("PREFIX"),
     }
 
 

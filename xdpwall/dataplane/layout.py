@@ -37,7 +37,9 @@ _METER = (
     ("drops", 4),
     ("first", 4),
     ("last", 4),
-    ("spare", 12),
+    ("packet_tokens", 4),
+    ("byte_tokens", 4),
+    ("syn_tokens", 4),
 )
 _TAGS = (("tag", 32), ("score", 32))
 _META = (

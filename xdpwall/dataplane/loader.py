@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xdpwall.config import Config
-from xdpwall.dataplane import attach, defines, layout, source, sys_bpf, ticks
+from xdpwall.dataplane import attach, buckets, defines, layout, source, sys_bpf, ticks
 from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
@@ -25,7 +25,8 @@ from xdpwall.model import Prefix
 from xdpwall.paths import Paths
 
 _SLOT, _JUMBO, _EPOCH_SHIFT = 0x57A11001, 0x57A11002, 0x57A11003
-"""Placeholders of ``bpf/constants.h``."""
+_SOURCE_RATES, _PREFIX_RATES = 0x57A11010, 0x57A11020
+"""Placeholders of ``bpf/constants.h`` and ``bpf/limits.h``."""
 PROGRAM_NAME = "xdpwall"
 
 
@@ -113,7 +114,7 @@ def ready_program(
     *,
     slot: int,
     jumbo: bool,
-    epoch_shift: int,
+    hz: int,
 ) -> bytes:
     """The wall's instructions, made ready for one interface.
 
@@ -123,12 +124,18 @@ def ready_program(
         map_fds: file descriptors of the module's maps to exchange for pinned ones.
         slot: column of the verdict counters.
         jumbo: frames can span buffers.
-        epoch_shift: ticks of a meter epoch, as a power of two.
+        hz: ticks per second.
     """
     code = patch_map_fds(module.program("wall"), map_fds)
     code = patch_constant(code, _SLOT, slot)
     code = patch_constant(code, _JUMBO, int(jumbo))
-    return patch_constant(code, _EPOCH_SHIFT, epoch_shift) if config.meters.enabled else code
+    if config.meters.enabled:
+        code = patch_constant(code, _EPOCH_SHIFT, ticks.epoch_shift(hz))
+        source_buckets, prefix_buckets = buckets.of_config(config)
+        rates = source_buckets.rates(_SOURCE_RATES, hz) | prefix_buckets.rates(_PREFIX_RATES, hz)
+        for placeholder, rate in rates.items():
+            code = patch_constant(code, placeholder, rate)
+    return code
 
 
 class _Builder:
@@ -207,7 +214,7 @@ class _Builder:
             self._map_fds,
             slot=slot,
             jumbo=jumbo,
-            epoch_shift=ticks.epoch_shift(self._meta.hz),
+            hz=self._meta.hz,
         )
         program = sys_bpf.prog_load(code, PROGRAM_NAME, flags=sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0)
         try:
@@ -248,6 +255,8 @@ class _Builder:
 def unload(paths: Paths, interfaces: Iterable[str] | None = None) -> UnloadReport:
     """Take the wall down, or off some interfaces. Works with no controller, no bcc and no config.
 
+    Taking it down whole does not look into the maps, so it works on a wall that another version loaded.
+
     Args:
         paths: of the instance.
         interfaces: only these; None, or all that it stands on, removes every pin.
@@ -264,8 +273,7 @@ def unload(paths: Paths, interfaces: Iterable[str] | None = None) -> UnloadRepor
             pins.remove()
             raise not_loaded(paths.instance)
         names = list(dict.fromkeys(interfaces or ()))
-        with Wall.open(paths) as wall:
-            standing = [entry.name for entry in wall.interface_table.entries() if entry.wanted]
+        standing = pins.interfaces()
         for name in names:
             if name not in standing:
                 raise NotFoundError(

@@ -67,6 +67,13 @@ class Pins:
         """Where the link of an interface is pinned."""
         return self.links / _pin_name(interface)
 
+    def interfaces(self) -> list[str]:
+        """Names of the interfaces that a link is pinned for, whatever version of xdpwall pinned it."""
+        if not self.links.is_dir():
+            return []
+        pins = sorted(pin.name for pin in self.links.iterdir() if not pin.name.endswith("%new"))
+        return [pin.replace("%2e", ".").replace("%25", "%") for pin in pins]
+
     def exist(self) -> bool:
         """Whether a wall is pinned.
 

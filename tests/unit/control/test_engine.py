@@ -99,7 +99,7 @@ def test_many_bans_of_one_network_become_one(make_rig: Callable[..., Rig], wall:
 
     def attack() -> None:
         for bot in bots:
-            wall.feed(bot, 3_000, kind="udp")
+            wall.feed(bot, 9_000, kind="udp")
 
     rig.ticks(10, each=attack)
     assert rig.engine.book.get(prefix("203.0.113.0/24")) is not None
