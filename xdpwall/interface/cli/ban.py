@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from xdpwall.errors import NotFoundError, RefusedError
+from xdpwall.errors import NotFoundError, RefusedError, XdpwallError
 from xdpwall.interface.cli.answers import tell_refused, tell_warnings
 from xdpwall.interface.cli.ask import ask, ask_in_parts
 from xdpwall.interface.cli.command import Settings, Verbs
@@ -108,6 +108,7 @@ def list_(settings: Settings, limit: int | None, only_prefixes: bool) -> None:
     """List the bans that stand, the ones that drop most first."""
     result = ask(settings, "ban.list")
     bans: list[dict[str, Any]] = result["bans"]
+    bans.sort(key=lambda ban: (-ban["dropped_packets"], ban["prefix"]))
     shown = bans[:limit] if limit else bans
     if only_prefixes and not settings.json:
         write("".join(f"{ban['prefix']}\n" for ban in shown))
@@ -118,7 +119,6 @@ def list_(settings: Settings, limit: int | None, only_prefixes: bool) -> None:
     if not bans:
         say("nothing is banned")
         return
-    bans.sort(key=lambda ban: (-ban["dropped_packets"], ban["prefix"]))
     shown = bans if limit == 0 else bans[: limit or _SHOWN]
     table(_COLUMNS, [_row(ban) for ban in shown])
     if len(shown) < len(bans):
@@ -145,7 +145,9 @@ def test(settings: Settings, prefix: str) -> int:
 def flush(settings: Settings, yes: bool) -> None:
     """Lift every ban. Asks first on a terminal."""
     if not yes and sys.stdin.isatty():
-        click.confirm(f"Lift every ban of instance {settings.paths.instance!r}?", abort=True, err=True)
+        question = f"Lift every ban of instance {settings.paths.instance!r}?"
+        if not click.confirm(question, err=True):
+            raise XdpwallError("not confirmed; every ban stands")
     result = ask(settings, "ban.flush")
     if settings.json:
         emit_json(result)

@@ -15,6 +15,10 @@ LOG_LINES = 30
 LOG_LINES_JSON = 1_000
 
 
+class ReaderGoneError(Exception):
+    """Nobody reads standard output any more, as after `| head`. Not an OSError: click has its own ways with those."""
+
+
 @dataclass(frozen=True, slots=True)
 class BadLine:
     """One line of a list that could not be read. ``line`` is 1-based."""

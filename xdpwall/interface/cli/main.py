@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,9 +13,14 @@ import click
 from xdpwall import __version__
 from xdpwall.errors import XdpwallError
 from xdpwall.interface.cli.command import Settings, Verbs
-from xdpwall.interface.cli.failure import lines_for_people, object_for_programs, usage_error
+from xdpwall.interface.cli.failure import (
+    ReaderGoneError,
+    lines_for_people,
+    object_for_programs,
+    usage_error,
+)
+from xdpwall.interface.cli.output import emit_json
 
-EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
 
@@ -58,40 +63,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings()
     try:
         code = cli.main(args=arguments, prog_name="xdpwall", standalone_mode=False, obj=settings)
-        sys.stdout.flush()
     except XdpwallError as error:
-        return _fail(error, settings, arguments)
+        failure = error
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.UsageError as error:
-        return _fail(usage_error(error), settings, arguments)
+        failure = usage_error(error)
     except click.ClickException as error:
-        return _fail(XdpwallError(error.format_message()), settings, arguments)
+        failure = XdpwallError(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader is gone, for example `| head`. Nothing more must reach stdout, the interpreter's last flush too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGoneError:
         return EXIT_BROKEN_PIPE
+    except SystemExit as error:
+        # click's own way out, when a page of help finds no reader.
+        return error.code if isinstance(error.code, int) else 1
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is shown whole
         traceback.print_exc()
-        bug = XdpwallError(
+        failure = XdpwallError(
             f"this is a bug: {type(error).__name__}: {error}", hint="please report it with the lines above"
         )
-        return _fail(bug, settings, arguments) or EXIT_BUG
-    return code if isinstance(code, int) else 0
+    else:
+        return code if isinstance(code, int) else 0
+    return _fail(failure, settings, arguments)
 
 
 def _fail(error: XdpwallError, settings: Settings, arguments: list[str]) -> int:
     if settings.json or asks_for_json(arguments):
-        # A missing stdout reader must not hide the exit code.
-        try:
-            from xdpwall.interface.cli.output import emit_json
-
+        with contextlib.suppress(ReaderGoneError):  # the exit code says more
             emit_json({"error": object_for_programs(error)})
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for line in lines_for_people(error):
         click.echo(line, err=True)
     return error.exit_code

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from xdpwall.interface.cli.failure import ReaderGoneError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -52,9 +55,18 @@ def draw(*parts: RenderableType) -> None:
 
 
 def write(text: str) -> None:
-    """Write text as it is."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Write text as it is.
+
+    Raises:
+        ReaderGoneError: nobody reads it any more.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer must not fail again when the interpreter flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReaderGoneError from None
 
 
 def say(text: str) -> None:
