@@ -66,8 +66,9 @@ def settle(attack: Attack, seed: int) -> list[Bot]:
     chosen = random.Random(seed)
     known = prefixes()
     homes: dict[tuple[str, int], Iterator[bytes]] = {}
-    bots = []
+    bots: list[Bot] = []
     for index, part in enumerate(attack.classes):
+        first = len(bots)
         for country, count in _split(part.bots, attack.countries).items():
             if country not in known:
                 raise LabError(f"the lab knows no prefixes of country {country!r}")
@@ -83,6 +84,10 @@ def settle(attack: Attack, seed: int) -> list[Bot]:
                     if address is None:
                         raise LabError(f"too many bots: the IPv{version} prefixes of {country} are full")
                     bots.append(Bot(address, country, index))
+        # They join in this order: not one country after the other.
+        joining = bots[first:]
+        chosen.shuffle(joining)
+        bots[first:] = joining
     return bots
 
 
@@ -126,7 +131,7 @@ def personas_map(attack: Attack) -> bytes:
     return b"".join(rows)
 
 
-def plan_map(attack: Attack, target: Target, seed: int) -> bytes:
+def plan_map(target: Target, seed: int) -> bytes:
     """Content of the map ``plan``: ``struct plan`` of ``bpf/lab/bots.c``."""
     return struct.pack(
         "<QQQ4sI16sI6s2s4sII",
@@ -140,7 +145,7 @@ def plan_map(attack: Attack, target: Target, seed: int) -> bytes:
         target.mac,
         target.port.to_bytes(2, "big"),
         marks.MARK,
-        len(attack.classes),
+        _WHOLE,
         0,
     )
 

@@ -3,23 +3,13 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from xdpwall.dataplane import compiler, source, sys_bpf
-from xdpwall.errors import LabError
-from xdpwall.lab import marks, namespaces
+from xdpwall.lab import attach, marks
 
-_TC_H_CLSACT = 0xFFFFFFF1
-_TC_H_INGRESS = 0xFFFFFFF2
-_CLSACT_PARENT = 0xFFFF0000
-_ETH_P_ALL = 3
-_PRIORITY = 49_000
-"""Behind whatever else is there: a program of the wall's own goes first."""
-_DIRECT_ACTION = 1
 _ROW = struct.Struct("<QQ")
 
 
@@ -61,7 +51,7 @@ class Counter:
         )
         self._size = _ROW.size * _possible_cpus()
         for ifname in ifnames:
-            namespaces.inside(namespace, functools.partial(_attach, ifname, self._fd))
+            attach.ingress(namespace, ifname, self._fd, "lab_counter")
 
     def read(self) -> Passed:
         """What came through since the start."""
@@ -92,38 +82,6 @@ def ip_received(pid: int) -> int:
     except FileNotFoundError:  # no IPv6 on this host
         return total
     return total + next(int(line.split()[1]) for line in six if line.startswith("Ip6InReceives"))
-
-
-def _attach(ifname: str, program: int) -> None:
-    from pyroute2 import IPRoute  # noqa: PLC0415 - slow to import
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
-    with IPRoute() as ip:
-        index = ip.link_lookup(ifname=ifname)[0]
-        try:
-            _clsact(ip, index)
-            ip.tc(
-                "add-filter",
-                "bpf",
-                index,
-                0,
-                fd=program,
-                name="lab_counter",
-                parent=_TC_H_INGRESS,
-                prio=_PRIORITY,
-                protocol=_ETH_P_ALL,
-                flags=_DIRECT_ACTION,
-            )
-        except NetlinkError as error:
-            raise LabError(f"{ifname}: the kernel refused the counter behind the wall: {error}") from error
-
-
-def _clsact(ip: Any, index: int) -> None:
-    """Have a clsact qdisc, ours or one that was there."""
-    for qdisc in ip.get_qdiscs(index=index):
-        if qdisc["parent"] == _TC_H_CLSACT:
-            return
-    ip.tc("add", "clsact", index, _CLSACT_PARENT)
 
 
 def _possible_cpus() -> int:

@@ -47,13 +47,15 @@ class Pace:
         seconds: how long at least.
         at_least: packets to reach before the end, 0 for none ...
         at_most_seconds: ... but no longer than this.
-        offsets_ns, round_ns: of a capture; see ``pusher.Recorded``.
+        ramp_seconds: the bots join one after the other over this time; see ``pace.Swarm``.
+        offsets_ns, round_ns: of a capture; see ``pace.Recorded``.
     """
 
     pps: int
     seconds: float
     at_least: int = 0
     at_most_seconds: float = 60.0
+    ramp_seconds: float = 0.0
     offsets_ns: Sequence[int] = ()
     round_ns: int = 0
 
@@ -67,6 +69,7 @@ class Report:
         generated: packets that the program made.
         lost: of them, frames that the wall's ring had no room for.
         first_ns: CLOCK_MONOTONIC of the first packet, 0 before it.
+        joined: share of the bots that were sending.
         tallies: rows of the map ``sent``; the first number of each is packets.
         done: whether this is the last report.
     """
@@ -75,6 +78,7 @@ class Report:
     generated: int = 0
     lost: int = 0
     first_ns: int = 0
+    joined: float = 1.0
     tallies: tuple[tuple[int, ...], ...] = ()
     done: bool = False
 
@@ -117,6 +121,7 @@ class Flood:
             "ifname": self.lab.wall_links[self.link].net.ifname,
             "cpu": flood_cpu(),
             "pps": self.pace.pps,
+            "ramp_seconds": self.pace.ramp_seconds,
             "seconds": self.pace.seconds,
             "at_least": self.pace.at_least,
             "at_most_seconds": max(self.pace.at_most_seconds, self.pace.seconds),

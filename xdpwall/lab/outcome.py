@@ -50,7 +50,7 @@ def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, A
             "dropped": dropped,
             "leaked": leaked,
             "recall": _share(dropped, report.sent),
-            "sources": cast.sources,
+            "sources": _joined(cast.sources, figures),
             "peak_pps": peak_pps(figures),
             "mean_pps": _mean_pps(figures),
             "lost_on_the_way": report.lost,
@@ -178,7 +178,7 @@ def _classes(figures: Figures, cast: Cast) -> dict[str, dict[str, Any]]:
             "dropped": dropped,
             "leaked": leaked,
             "recall": _share(dropped, sent),
-            "sources": sources,
+            "sources": _joined(sources, figures),
         }
     return found
 
@@ -231,6 +231,11 @@ def _stopped_ns(figures: Figures, cast: Cast) -> int | None:
         elif leaked > _QUIET_SHARE * max(sent, 1):
             stopped = None
     return stopped
+
+
+def _joined(sources: int, figures: Figures) -> int:
+    """How many of so many sources ever sent."""
+    return round(sources * max((report.joined for report in figures.reports), default=1.0))
 
 
 def _first_class(report: Report, cast: Cast) -> int:

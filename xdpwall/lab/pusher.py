@@ -15,7 +15,6 @@ has no room for are dropped silently: only the driver's counters tell.
 
 from __future__ import annotations
 
-import bisect
 import json
 import mmap
 import os
@@ -24,114 +23,16 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyroute2 import IPRoute
+from pyroute2.ethtool.ioctl import IoctlEthtool
+
 from xdpwall.dataplane import compiler, source, sys_bpf
+from xdpwall.lab.pace import Pace, Recorded, Steady, Swarm, Until, drive
 
-CHUNK = 4096
-"""Packets of one call: about half a millisecond, so pace and clean-up stay exact."""
-
-_REPORT_NS = 100_000_000
-_GATHER_NS = 300_000
-_NAP_NS = 5_000_000
-_BACKLOG_NS = 50_000_000
 _PARK = "park0"
-
-
-@dataclass(frozen=True, slots=True)
-class Steady:
-    """So many packets a second."""
-
-    pps: int
-
-    def due(self, elapsed_ns: int) -> int:
-        """How many packets should have been sent by then."""
-        return self.pps * elapsed_ns // 1_000_000_000
-
-    def when(self, packets: int) -> int:
-        """When this many are due, in nanoseconds since the start."""
-        return packets * 1_000_000_000 // self.pps
-
-
-class Recorded:
-    """At the times of a capture, again and again.
-
-    Args:
-        offsets_ns: when each packet came, from the first one on, ascending.
-        round_ns: when the capture begins again.
-    """
-
-    def __init__(self, offsets_ns: Sequence[int], round_ns: int) -> None:
-        self._offsets = offsets_ns
-        self._round = max(1, round_ns)
-
-    def due(self, elapsed_ns: int) -> int:
-        """See :meth:`Steady.due`."""
-        rounds, rest = divmod(elapsed_ns, self._round)
-        return rounds * len(self._offsets) + bisect.bisect_right(self._offsets, rest)
-
-    def when(self, packets: int) -> int:
-        """See :meth:`Steady.when`."""
-        rounds, rest = divmod(packets, len(self._offsets))
-        return rounds * self._round + self._offsets[rest]
-
-
-@dataclass(frozen=True, slots=True)
-class Until:
-    """When to end: after ``seconds``, but not before ``packets`` (0: no matter), and by ``at_most`` seconds anyway."""
-
-    seconds: float
-    packets: int
-    at_most: float
-
-    def over(self, elapsed_ns: int, sent: int) -> bool:
-        """Whether it is time."""
-        elapsed = elapsed_ns / 1e9
-        return elapsed >= self.at_most or (elapsed >= self.seconds and sent >= self.packets)
-
-
-def drive(
-    push: Callable[[int], int],
-    pace: Steady | Recorded,
-    until: Until,
-    tick: Callable[[], bool],
-    now_ns: Callable[[], int] = time.monotonic_ns,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Push at the pace until the end, or until ``tick`` says stop.
-
-    A machine that cannot keep up falls behind: what it missed by more than 50 ms is given up, not pushed in one burst.
-
-    Args:
-        push: sends this many packets; gives how many it has sent in all.
-        pace: how many are due when.
-        until: when to end.
-        tick: called every 100 ms; False stops.
-        now_ns: clock.
-        sleep: waits, seconds.
-    """
-    start = reported = now_ns()
-    sent = given_up = 0
-    while True:
-        now = now_ns()
-        elapsed = now - start
-        if now - reported >= _REPORT_NS:
-            reported = now
-            if not tick():
-                return
-        if until.over(elapsed, sent):
-            return
-        behind = sent + given_up
-        given_up += max(0, pace.due(max(0, elapsed - _BACKLOG_NS)) - behind)
-        due = pace.due(elapsed) - sent - given_up
-        if due > 0:
-            sent = push(min(due, CHUNK))
-        if due < CHUNK:  # nothing more to do right now: let some gather
-            wait_ns = pace.when(sent + given_up) - elapsed
-            sleep(min(max(wait_ns, _GATHER_NS), _NAP_NS) / 1e9)
 
 
 class Gun:
@@ -142,6 +43,9 @@ class Gun:
         self._module = compiler.compile_source(entry, job["defines"])
         for name, file in job["maps"].items():
             self._fill(name, Path(file))
+        self._plan = mmap.mmap(self._module.map_fd("plan"), mmap.PAGESIZE)
+        offsets = {member.name: member.offset for member in self._module.value_fields("plan")}
+        self._active_at = offsets.get("active", 0)
         self._ifname = job["ifname"]
         self._frame = bytes(job["frame"])
         self._fd = sys_bpf.prog_load(self._module.program("push"), f"lab_{job['program']}"[:15])
@@ -149,7 +53,14 @@ class Gun:
         self._context = sys_bpf.xdp_context(job["frame"], ifindex=socket.if_nametoindex(self._ifname))
         self._tallies = job["tallies"]
         self._width = self._module.value_size("sent")
+        self._driver = IoctlEthtool(self._ifname)
         self._errors_before = self._errors()
+        self.joined = 1.0
+
+    def join(self, share: float) -> None:
+        """Let this share of the bots send from now on: ``plan.active`` of ``bots.c``."""
+        self.joined = share
+        struct.pack_into("<I", self._plan, self._active_at, max(1, round(share * 65_536)))
 
     def push(self, packets: int) -> int:
         """Send; gives how many have been sent since the start."""
@@ -169,17 +80,14 @@ class Gun:
             "generated": packets,
             "lost": self._errors() - self._errors_before,
             "first_ns": first_ns,
+            "joined": self.joined,
             "tallies": rows,
         }
 
     def _state(self) -> tuple[int, int]:
-        packets, first_ns = struct.unpack_from(
-            "<QQ", _value(self._module.map_fd("plan"), 0, self._plan_size())
-        )
+        """Packets so far, and when the first one went: the first members of ``struct plan``."""
+        packets, first_ns = struct.unpack_from("<QQ", self._plan)
         return packets, first_ns
-
-    def _plan_size(self) -> int:
-        return self._module.value_size("plan")
 
     def _fill(self, name: str, file: Path) -> None:
         """Copy a file over a whole map: entries one after the other, each a multiple of eight bytes long."""
@@ -190,13 +98,7 @@ class Gun:
 
     def _errors(self) -> int:
         """Frames that the other end's ring had no room for, since the interface was made."""
-        from pyroute2.ethtool.ioctl import IoctlEthtool  # noqa: PLC0415 - slow to import
-
-        tool = IoctlEthtool(self._ifname)
-        try:
-            return sum(int(value) for key, value in tool.get_statistics() if _is_error(key))
-        finally:
-            tool.close()
+        return sum(int(value) for key, value in self._driver.get_statistics() if _is_error(key))
 
 
 def _is_error(key: Any) -> bool:
@@ -212,19 +114,25 @@ def _value(fd: int, key: int, size: int) -> bytes:
 
 def _park(program: int) -> int:
     """Attach the program to an interface that stays down. Gives the link, which must be kept open."""
-    from pyroute2 import IPRoute  # noqa: PLC0415 - slow to import
-
     with IPRoute() as ip:
         if not ip.link_lookup(ifname=_PARK):
             ip.link("add", ifname=_PARK, kind="veth", peer={"ifname": _PARK + "p"})
     return sys_bpf.link_create_xdp(program, socket.if_nametoindex(_PARK), sys_bpf.XDP_FLAGS_DRV_MODE)
 
 
-def _pace(job: dict[str, Any]) -> Steady | Recorded:
-    if job.get("pps"):
+def _pace(job: dict[str, Any]) -> Pace:
+    if job["pps"] and job["ramp_seconds"]:
+        return Swarm(int(job["pps"]), job["ramp_seconds"])
+    if job["pps"]:
         return Steady(int(job["pps"]))
     recorded = json.loads(Path(job["timeline"]).read_text(encoding="ascii"))
     return Recorded(recorded["offsets_ns"], recorded["round_ns"])
+
+
+def _arrived_pps(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """Packets that the other end took, per second, between two reports."""
+    packets = (after["generated"] - after["lost"]) - (before["generated"] - before["lost"])
+    return float(packets * 1e9 / max(1, after["ns"] - before["ns"]))
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -247,11 +155,25 @@ def main() -> None:
     if sys.stdin.readline().strip() != "go":
         return
 
+    pace = _pace(job)
+    swarm = pace if isinstance(pace, Swarm) else None
+    if swarm is not None:
+        gun.join(swarm.joined)
+    before = gun.report()
+    until = Until(job["seconds"], job["at_least"], job["at_most_seconds"])
+
     def tick() -> bool:
-        _say(gun.report() | {"done": False})
+        nonlocal before
+        report = gun.report()
+        if swarm is not None:
+            swarm.adapt(_arrived_pps(before, report))
+            gun.join(swarm.joined)
+        before = report
+        until.lost = report["lost"]
+        _say(report | {"done": False})
         return not _asked_to_stop()
 
-    drive(gun.push, _pace(job), Until(job["seconds"], job["at_least"], job["at_most_seconds"]), tick)
+    drive(gun.push, pace, until, tick, time.monotonic_ns, time.sleep)
     _say(gun.report() | {"done": True})
 
 

@@ -53,7 +53,7 @@ def _attack(result: dict[str, Any]) -> RenderableType:
     attack = result["attack"]
     grid = Table(box=None, padding=(0, 3, 0, 0), show_edge=False)
     grid.add_column("The attack")
-    for name in ("sources", "sent", "stopped", "let through", "stopped, share"):
+    for name in ("sources", "sent", "stopped", "let through", "stopped %"):
         grid.add_column(name, justify="right")
     rows = [(name, row) for name, row in attack["classes"].items()]
     if len(rows) > 1:

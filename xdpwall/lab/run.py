@@ -150,7 +150,7 @@ def bots_program(attack: Attack, bots: list[botnet.Bot], seed: int, to: botnet.T
         maps={
             "sources": botnet.sources_map(bots),
             "personas": botnet.personas_map(attack),
-            "plan": botnet.plan_map(attack, to, seed),
+            "plan": botnet.plan_map(to, seed),
         },
         frame=frame,
         tallies=len(attack.classes),
@@ -167,6 +167,7 @@ def _pace(scenario: Scenario, attack: Attack) -> Pace:
         seconds=scenario.seconds,
         at_least=scenario.marks.sent_at_least or 0,
         at_most_seconds=scenario.at_most_seconds,
+        ramp_seconds=attack.ramp_seconds,
     )
 
 

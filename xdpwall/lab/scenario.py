@@ -51,12 +51,15 @@ class Attack:
         classes: at most three.
         countries: share of the bots of each class by country code, together 1; the codes are in ``data/prefixes.txt``.
         v6_share: share of the bots that speak IPv6.
+        ramp_seconds: the bots of each class join one after the other over this time, or longer on a machine that
+            cannot keep up; 0: all at once, however slowly. A bot that has joined sends at its full rate.
     """
 
     pps: int
     classes: tuple[BotClass, ...]
     countries: dict[str, float]
     v6_share: float = 0.0
+    ramp_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

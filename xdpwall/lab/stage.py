@@ -17,7 +17,7 @@ from typing import Any
 
 from xdpwall.dataplane.wall import Wall
 from xdpwall.errors import LabError, NoControllerError
-from xdpwall.lab import counter, flood, legit
+from xdpwall.lab import attach, counter, flood, legit
 from xdpwall.lab.counter import Counter, Passed
 from xdpwall.lab.progress import Progress, Sample
 from xdpwall.lab.topology import Lab
@@ -116,6 +116,8 @@ class _Run:
         controller = lab.start_controller(*flags)
         os.sched_setaffinity(controller.pid, self._cpus)
         behind = Counter(lab.namespace("wall"), names)
+        for link in lab.wall_links:
+            attach.wire(lab.namespace("net"), link, lab.client_link)
         status = lab.ask("status")
         figures.mode = ",".join(sorted({str(i["mode"]) for i in status["interfaces"]}))
         figures.policy = status["policy"]

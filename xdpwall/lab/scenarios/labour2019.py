@@ -15,16 +15,17 @@ _ELSEWHERE = ("US", "CN", "IN", "ID", "VN", "UA", "TR", "TH", "MX", "DE")
 
 SCENARIO = Scenario(
     name="labour2019",
-    summary="20,000 bots, most of them Russian and Brazilian: UDP, SYN and ACK at 2.5 million packets a second",
+    summary="20,000 bots, most of them Russian and Brazilian: UDP, SYN and ACK at 1.2 million packets a second",
     seconds=30.0,
     attack=Attack(
-        pps=2_500_000,
+        pps=1_200_000,
         classes=(
-            BotClass("heavy", bots=2_000, share=0.9, traffic=Traffic(udp=0.3, syn=0.5, ack=0.2)),
-            BotClass("thin", bots=18_000, share=0.1, traffic=Traffic(udp=0.5, syn=0.2, ack=0.3)),
+            BotClass("heavy", bots=2_000, share=0.9, traffic=Traffic(udp=0.15, syn=0.7, ack=0.15)),
+            BotClass("thin", bots=18_000, share=0.1, traffic=Traffic(udp=0.7, syn=0.1, ack=0.2)),
         ),
         countries={"RU": 0.60, "BR": 0.25} | dict.fromkeys(_ELSEWHERE, 0.015),
         v6_share=0.1,
+        ramp_seconds=10.0,
     ),
     marks=Marks(sent_at_least=20_000_000, recall={"heavy": 0.98}, legit_at_least=0.999),
     seed=2019,

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the lab's own tc programs on interfaces of the lab. They go with the namespace."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from xdpwall.dataplane import compiler, source, sys_bpf
+from xdpwall.errors import LabError
+from xdpwall.lab import namespaces
+from xdpwall.lab.network import Link
+
+_TC_H_CLSACT = 0xFFFFFFF1
+_TC_H_INGRESS = 0xFFFFFFF2
+_CLSACT_PARENT = 0xFFFF0000
+_ETH_P_ALL = 3
+_PRIORITY = 49_000
+"""Behind whatever else is there: a program of the wall's own goes first."""
+_DIRECT_ACTION = 1
+
+
+def ingress(namespace: str, ifname: str, program: int, name: str) -> None:
+    """Run a tc program on everything that comes in, after XDP and before the stack.
+
+    Args:
+        namespace: full name.
+        ifname: interface in it.
+        program: file descriptor; may be closed afterwards.
+        name: as `tc filter show` tells it.
+
+    Raises:
+        LabError: the kernel refused.
+    """
+    namespaces.inside(namespace, lambda: _attach(ifname, program, name))
+
+
+def wire(namespace: str, wall: Link, client: Link) -> None:
+    """End the wall's answers to anybody but the client where the wall's link ends (``bpf/lab/wire.c``)."""
+    four = socket.inet_pton(socket.AF_INET, client.host.v4)
+    six = socket.inet_pton(socket.AF_INET6, client.host.v6)
+    defines: dict[str, int | str] = {
+        "CLIENT4": int.from_bytes(four[:3], "little"),
+        "CLIENT6": f"{int.from_bytes(six[:8], 'little')}ULL",
+    }
+    module = compiler.compile_source(source.bpf_folder() / "lab" / "wire.c", defines)
+    try:
+        program = sys_bpf.prog_load(
+            module.program("pass_client"), "lab_wire", prog_type=sys_bpf.PROG_TYPE_SCHED_CLS
+        )
+        ingress(namespace, wall.net.ifname, program, "lab_wire")
+    finally:
+        module.close()
+
+
+def _attach(ifname: str, program: int, name: str) -> None:
+    from pyroute2 import IPRoute  # noqa: PLC0415 - slow to import
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
+    with IPRoute() as ip:
+        index = ip.link_lookup(ifname=ifname)[0]
+        try:
+            _clsact(ip, index)
+            ip.tc(
+                "add-filter",
+                "bpf",
+                index,
+                0,
+                fd=program,
+                name=name,
+                parent=_TC_H_INGRESS,
+                prio=_PRIORITY,
+                protocol=_ETH_P_ALL,
+                flags=_DIRECT_ACTION,
+            )
+        except NetlinkError as error:
+            raise LabError(f"{ifname}: the kernel refused the tc program {name}: {error}") from error
+
+
+def _clsact(ip: Any, index: int) -> None:
+    """Have a clsact qdisc, ours or one that was there."""
+    for qdisc in ip.get_qdiscs(index=index):
+        if qdisc["parent"] == _TC_H_CLSACT:
+            return
+    ip.tc("add", "clsact", index, _CLSACT_PARENT)
