@@ -60,6 +60,6 @@ def _bits(prefix: Prefix) -> Iterator[int]:
     elif prefix.length > 20:
         network = int.from_bytes(prefix.packed[:4], "big")
         for low in range(1 << (32 - prefix.length)):
-            yield gate_bit((network + low).to_bytes(4, "big"))
+            yield gate_bit((network + low).to_bytes(4, "big") + bytes(12))
     else:
         yield from range(first, first + 65536)
