@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.bpf.scene import Probe, loaded, remove_leftovers
-from xdpwall.config import Config
 from xdpwall.dataplane import compiler, sys_bpf
 from xdpwall.dataplane.wall import Wall
 from xdpwall.errors import XdpwallError
@@ -58,8 +57,8 @@ def one_cpu() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def probe(kernel: None) -> Iterator[Probe]:
-    """A wall with every default, loaded once. Its lists are empty; a test that fills them takes ``lists``."""
-    with loaded(Config()) as shared:
+    """A wall with every default but the limits, loaded once. A test that fills its lists takes ``lists``."""
+    with loaded() as shared:
         yield shared
 
 

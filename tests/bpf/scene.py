@@ -32,10 +32,20 @@ from xdpwall.reasons import Reason
 DROP, PASS = 1, 2
 """XDP_DROP and XDP_PASS of the kernel's uapi/linux/bpf.h."""
 
+NO_LIMITS: dict[str, Any] = {
+    section: dict.fromkeys(("pps", "bps", "syn", "udp", "icmp"), 0) for section in ("source", "prefix")
+}
+"""A test shows more packets of one source in a second than any limit allows."""
+
 _CLONE_NEWNET = 0x40000000
 _NAME = re.compile(r"xwt-(\d+)-\d+(~loading)?")
 _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def config(**changes: Any) -> Config:
+    """Every default but the limits, which are off, and the tables of the file that are given."""
+    return Config.from_mapping({"limits": NO_LIMITS, **changes})
 
 
 class Outcome(NamedTuple):
@@ -131,11 +141,11 @@ class Scene:
         with self.netlink() as ipr:
             ipr.link("del", index=ipr.link_lookup(ifname=name)[0])
 
-    def load(self, config: Config | None = None, interfaces: Sequence[str] | None = None) -> LoadReport:
+    def load(self, using: Config | None = None, interfaces: Sequence[str] | None = None) -> LoadReport:
         """Load the wall from inside the namespace, on all interfaces unless told otherwise."""
         with self.inside():
             return load(
-                config or Config(), self.paths, self.interfaces if interfaces is None else list(interfaces)
+                using or config(), self.paths, self.interfaces if interfaces is None else list(interfaces)
             )
 
     def open(self) -> Wall:
@@ -176,10 +186,10 @@ def scene(interfaces: Sequence[str] = ("wt0",), *, mtu: int = 1500) -> Iterator[
 
 
 @contextmanager
-def loaded(config: Config | None = None, *, mtu: int = 1500) -> Iterator[Probe]:
+def loaded(using: Config | None = None, *, mtu: int = 1500) -> Iterator[Probe]:
     """A scene with a wall on its only interface, and a probe of that."""
     with scene(mtu=mtu) as place:
-        place.load(config)
+        place.load(using)
         with place.open() as wall:
             probe = Probe(wall, "wt0")
             try:
