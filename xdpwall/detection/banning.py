@@ -48,8 +48,12 @@ class BanRules:
     def __post_init__(self) -> None:
         if not 1 <= self.growth < math.inf:
             raise ValueError(f"growth must be 1 or more, not {self.growth}")
-        if min(self.time_ms or 1, self.time_max_ms or 1) < 1 or min(self.forget_ms, self.per_minute) < 0:
-            raise ValueError("times of bans must be above 0, forget_ms and per_minute 0 or more")
+        for name in ("time_ms", "time_max_ms"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("forget_ms", "per_minute"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
 
     def length_ms(self, strikes: int) -> int | None:
         """How long the ban of this strike lasts (1 is the first): ``time * growth**(strikes - 1)``, capped."""

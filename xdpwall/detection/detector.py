@@ -19,7 +19,10 @@ from xdpwall.snapshot import MeterSnapshot
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What one tick showed: rates of both scopes, and new findings, the worst first, no source or prefix twice."""
+    """What one tick showed: rates of both scopes, and new findings, the worst first.
+
+    A source that is over is told once, be it for itself or for its prefix.
+    """
 
     sources: Rates
     prefixes: Rates
@@ -53,12 +56,19 @@ class Detector:
         prefix_rates = self._prefix_meter.update(prefixes)
         findings = self._sources.observe(source_rates, self._skip_source)
         self._settle_blame()
+        known = {key for keys in self._blamed.values() for key in keys.tolist()}
+        findings = [finding for finding in findings if finding.key not in known]
         attribution = attribute(
             self._prefixes.observe(prefix_rates, self._skip_prefix), source_rates, self._skip_source
         )
         self._blamed.update(attribution.blamed)
-        told = {finding.prefix for finding in findings}
-        findings += [finding for finding in attribution.findings if finding.prefix not in told]
+        if attribution.findings:
+            known.update(self._sources.over.tolist())
+        findings += [
+            finding
+            for finding in attribution.findings
+            if finding.scope is Scope.PREFIX or finding.key not in known
+        ]
         findings.sort(key=lambda finding: -finding.severity)
         return Detection(source_rates, prefix_rates, findings)
 
@@ -69,10 +79,9 @@ class Detector:
 
     def release(self, findings: list[Finding]) -> None:
         """Forget these findings, because no ban came of them: they are found again if the traffic goes on."""
-        own = [finding for finding in findings if finding.within is None]
-        sources = [finding.key for finding in own if finding.scope is Scope.SOURCE]
-        prefixes = [finding.key for finding in own if finding.scope is Scope.PREFIX]
-        blamed = {finding.key for finding in findings if finding.within is not None}
+        sources = [finding.key for finding in findings if finding.scope is Scope.SOURCE]
+        prefixes = [finding.key for finding in findings if finding.scope is Scope.PREFIX]
+        blamed = set(sources)
         for prefix, keys in list(self._blamed.items()):
             if not blamed.isdisjoint(keys.tolist()):
                 prefixes.append(prefix)
