@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from xdpwall.dataplane import sys_bpf
 from xdpwall.dataplane.gate import Gate
 from xdpwall.dataplane.layout import BAN_VALUE
+from xdpwall.errors import KernelError
 from xdpwall.model import Prefix
 
 _V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -75,7 +76,11 @@ class PrefixBans:
             self._gate.open(prefix)
             asked[prefix] = expiry
         lengths = _lengths(new)
-        self._write([prefix for prefix in asked if prefix in new or _covered(prefix, new, lengths)])
+        try:
+            self._write([prefix for prefix in asked if prefix in new or _covered(prefix, new, lengths)])
+        except KernelError:
+            self._known = None  # some were written and some not: the kernel knows which
+            raise
         return len(new)
 
     def remove_many(self, prefixes: Iterable[Prefix]) -> int:
