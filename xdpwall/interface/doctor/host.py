@@ -103,7 +103,7 @@ class Host:
         memlock: RLIMIT_MEMLOCK in bytes, -1 for unlimited.
         config: the config, None when it has faults. ``config_faults``: those, as lines.
         config_path: where it is.
-        standing: every wall on this host, of any instance.
+        standing: every wall on this host, of any instance. ``hidden``: this user may not see them.
         controller_pid: of this instance, 0 when none answers.
     """
 
@@ -124,6 +124,7 @@ class Host:
     config_faults: tuple[str, ...] = ()
     config_path: Path = Path("/etc/xdpwall/xdpwall.toml")
     standing: tuple[Standing, ...] = ()
+    hidden: bool = False
     controller_pid: int = 0
 
     @property

@@ -18,6 +18,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.ethtool import Ethtool
+from pyroute2.ethtool.ioctl import EthtoolError
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import GenericNetlinkSocket
@@ -32,6 +33,8 @@ _DRVINFO_BYTES = 196  # struct ethtool_drvinfo: cmd, then driver[32] and more (l
 _NETDEV_CMD_DEV_GET = 1
 _MODES = {"xdp": "native", "xdpgeneric": "generic", "xdpoffload": "hardware"}
 _IFF_UP = 1
+_REFUSALS = (NetlinkError, EthtoolError, OSError)
+"""What pyroute2's ethtool raises for an interface that has no such thing."""
 
 
 class _NetdevMessage(genlmsg):  # type: ignore[misc]  # pyroute2 has no types
@@ -119,7 +122,7 @@ def _offloads(name: str) -> dict[str, Offload]:
     with Ethtool() as ethtool:
         try:
             features = ethtool.get_features(name).features
-        except (NetlinkError, OSError):
+        except _REFUSALS:
             return {}
         return {
             key: Offload(on=bool(feature.enable), changeable=bool(feature.available))
@@ -132,7 +135,7 @@ def _channels(name: str) -> tuple[int, int]:
     with Ethtool() as ethtool:
         try:
             channels = ethtool.get_channels(name)
-        except (NetlinkError, OSError):
+        except _REFUSALS:
             return 0, 0
     now = int(channels.rx_count or 0) + int(channels.combined_count or 0)
     return now, max(int(channels.max_rx or 0), int(channels.max_combined or 0), now)
