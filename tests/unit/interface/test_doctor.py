@@ -41,7 +41,7 @@ def level(found: Finding | None) -> Level | None:
 
 @pytest.mark.parametrize(
     ("release", "expected"),
-    [("4.19.0", PROBLEM), ("5.9.1", PROBLEM), ("5.10.0-28-amd64", NOTE), ("5.18.0", OK), ("7.2-rc1", OK), ("odd", PROBLEM)],
+    [("4.19.0", PROBLEM), ("5.9.1", PROBLEM), ("5.10.0-28-amd64", NOTE), ("5.18.0", OK), ("7.2-rc1", OK), ("x", PROBLEM)],
 )  # fmt: skip
 def test_kernel_version(release: str, expected: Level) -> None:
     assert kernel.kernel_version(Host(release=release)).level is expected
@@ -332,6 +332,7 @@ def test_our_wall() -> None:
     down = InterfaceState("eth1", 0, None, 0, 7)
     digest = Config().dataplane_digest()
     assert wall.loaded(Host()).level is NOTE
+    assert "unknown" in wall.loaded(Host(hidden=True)).title
     assert wall.controller(Host()) is None
     good = Host(
         standing=(Standing("default", frozenset({7}), (up,), digest),), config=Config(), controller_pid=9

@@ -40,7 +40,7 @@ def collect(paths: Paths, interfaces: list[str], config_path: Path | None) -> Ho
         InputError: ``config_path`` is given and cannot be read.
     """
     config, faults = _config(config_path)
-    standing = _standing()
+    standing, hidden = _standing()
     wall = next((entry for entry in standing if entry.instance == paths.instance), None)
     names = interfaces or (list(config.interfaces) if config else [])
     if not names and wall is not None:
@@ -64,6 +64,7 @@ def collect(paths: Paths, interfaces: list[str], config_path: Path | None) -> Ho
         config_faults=faults,
         config_path=(config_path or DEFAULT_CONFIG).absolute(),
         standing=standing,
+        hidden=hidden,
         controller_pid=_controller_pid(paths),
     )
 
@@ -138,13 +139,15 @@ def _controller_pid(paths: Paths) -> int:
         return 0
 
 
-def _standing() -> tuple[Standing, ...]:
-    """Every wall that is pinned."""
+def _standing() -> tuple[tuple[Standing, ...], bool]:
+    """Every wall that is pinned, and whether they are hidden from this user."""
     try:
         names = sorted(entry.name for entry in (BPFFS / "xdpwall").iterdir() if entry.is_dir())
+    except PermissionError:
+        return (), True
     except OSError:
-        return ()
-    return tuple(_wall(name) for name in names if "~" not in name)
+        return (), False
+    return tuple(_wall(name) for name in names if "~" not in name), False
 
 
 def _wall(instance: str) -> Standing:

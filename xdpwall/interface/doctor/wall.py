@@ -12,6 +12,8 @@ def loaded(host: Host) -> Finding:
     wall = host.wall
     name = host.instance
     option = "" if name == "default" else f" --instance {name}"
+    if host.hidden:
+        return note("whether a wall is loaded is unknown", "Only root may see the pins.", "run it as root")
     if wall is None:
         return note(
             f"the wall {name!r} is not loaded", "Nothing is dropped.", f"xdpwall{option} load -i INTERFACE"
