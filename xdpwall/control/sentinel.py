@@ -62,6 +62,7 @@ class Sentinel:
         self._last_look_ns = 0
         self._last_packets = -1
         self._waiting = 0
+        self._look_again = False
         self.detections = 0
         """Findings since start."""
         self.last_detection_ns: int | None = None
@@ -142,6 +143,11 @@ class Sentinel:
         return _smallest(self._config)[0]
 
     def _should_look(self, traffic: Traffic, mono_ns: int) -> bool:
+        if (
+            self._look_again
+        ):  # once with the new bans: only then detection forgets them, for when they are lifted
+            self._look_again = False
+            return True
         if traffic.packets == self._last_packets:
             return False
         packets, bits = traffic.last_tick()
@@ -165,6 +171,7 @@ class Sentinel:
         if not bans:
             return
         self._enter(bans, "ban", now_ms)
+        self._look_again = True
         self._collapse(wall, [ban.prefix for ban in bans if ban.prefix.is_source], now_ms)
 
     def _enter(self, bans: list[Ban], event: str, now_ms: int, lifted: tuple[Prefix, ...] = ()) -> None:

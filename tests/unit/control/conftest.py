@@ -43,9 +43,15 @@ class TestPaths(Paths):
         return self.root / "pins"
 
 
+LIMITS: dict[str, Any] = {
+    "source": {"pps": 20_000, "bps": 400_000_000, "syn": 100, "udp": 10_000, "icmp": 200},
+    "prefix": {"pps": 100_000, "bps": 2_000_000_000, "syn": 1_000, "udp": 50_000, "icmp": 1_000},
+}
+
+
 def config(**sections: Any) -> Config:
-    """A config with these sections set, the digest of the fake wall left as it is."""
-    return Config.from_mapping(sections)
+    """A config with these sections set. The limits are the tests' own: the defaults may change."""
+    return Config.from_mapping({"limits": LIMITS, **sections})
 
 
 @dataclass
@@ -99,10 +105,7 @@ class Rig:
 
     def settle(self) -> None:
         """Wait until all that was submitted is on disk."""
-        try:
-            self.store.submit(Changes()).result(10)
-        finally:
-            pass
+        self.store.submit(Changes()).result(10)
 
     def history(self) -> list[tuple[str, str | None]]:
         """Events with their prefixes, oldest first."""
