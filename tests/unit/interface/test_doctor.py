@@ -41,7 +41,7 @@ def level(found: Finding | None) -> Level | None:
 
 @pytest.mark.parametrize(
     ("release", "expected"),
-    [("4.19.0", PROBLEM), ("5.9.1", PROBLEM), ("5.10.0-28-amd64", NOTE), ("5.18.0", OK), ("7.2-rc1", OK), ("x", PROBLEM)],
+    [("4.19.0", PROBLEM), ("5.9.1", PROBLEM), ("5.10.0-28", NOTE), ("5.18.0", OK), ("7.2-rc1", OK), ("x", PROBLEM)],
 )  # fmt: skip
 def test_kernel_version(release: str, expected: Level) -> None:
     assert kernel.kernel_version(Host(release=release)).level is expected
