@@ -50,6 +50,8 @@ def test_a_lone_ipv6_address_is_its_64(run: Run, controller: Controller) -> None
     ]
     assert "2001:db8::1 stands for its /64, 2001:db8::/64" in ran.err
     assert "/48" not in ran.err
+    run("ban", "add", "2001:db8::1/128", "::ffff:192.0.2.1")
+    assert [item["prefix"] for item in controller.asked[1][1]["items"]] == ["2001:db8::1/128", "192.0.2.1"]
     assert run("ban", "add", "2001:db8::1", "-o", "json").json["widened"] == {"2001:db8::1": "2001:db8::/64"}
 
 
@@ -205,6 +207,17 @@ def test_list(run: Run, controller: Controller) -> None:
     assert run("ban", "list", "--prefixes", "--limit", "2").out == "198.51.100.199\n198.51.100.198\n"
 
 
+def test_what_list_prints_is_what_add_reads(run: Run, controller: Controller) -> None:
+    """One IPv6 address keeps its /128: without it, it would come back as a /64."""
+    prefixes = ["192.0.2.1", "2001:db8::1", "2001:db8::/64"]
+    controller.answers["ban.list"] = {"bans": [{**BAN, "prefix": prefix} for prefix in prefixes]}
+    controller.answers["ban.add"] = dict(ADDED)
+    run("ban", "add", "-", stdin=run("ban", "list", "--prefixes").out)
+    sent = [item["prefix"] for item in controller.asked[-1][1]["items"]]
+    assert sorted(sent) == ["192.0.2.1", "2001:db8::/64", "2001:db8::1/128"]
+    assert "2001:db8::1/128" in run("ban", "list").out
+
+
 def test_a_very_long_list_is_whole(run: Run, controller: Controller) -> None:
     controller.answers["ban.list"] = {
         "bans": [{**BAN, "prefix": f"10.0.{n >> 8}.{n & 255}"} for n in range(5_000)]
@@ -241,7 +254,7 @@ def test_allow(run: Run, controller: Controller) -> None:
     }  # fmt: skip
     ran = run("allow", "add", "2001:db8::1", "192.0.2.0/24", "--reason", "office")
     assert controller.asked == [
-        ("allow.add", {"prefixes": ["2001:db8::1", "192.0.2.0/24"], "reason": "office"})
+        ("allow.add", {"prefixes": ["2001:db8::1/128", "192.0.2.0/24"], "reason": "office"})
     ]
     assert ran.out.splitlines() == [
         "allowed 2 prefixes",

@@ -13,7 +13,7 @@ from xdpwall.interface.cli.answers import tell_refused, tell_warnings
 from xdpwall.interface.cli.ask import ask, ask_in_parts
 from xdpwall.interface.cli.command import Settings, Verbs
 from xdpwall.interface.cli.output import Column, emit_json, note, say, table, write
-from xdpwall.interface.cli.prefixes import read_arguments
+from xdpwall.interface.cli.prefixes import explicit, read_arguments
 from xdpwall.interface.cli.units import count, plural, size
 from xdpwall.model import Prefix, format_duration_ms, parse_duration_ms
 
@@ -111,7 +111,7 @@ def list_(settings: Settings, limit: int | None, only_prefixes: bool) -> None:
     bans.sort(key=lambda ban: (-ban["dropped_packets"], ban["prefix"]))
     shown = bans[:limit] if limit else bans
     if only_prefixes and not settings.json:
-        write("".join(f"{ban['prefix']}\n" for ban in shown))
+        write("".join(f"{explicit(ban['prefix'])}\n" for ban in shown))
         return
     if settings.json:
         emit_json({**result, "bans": shown})
@@ -131,7 +131,7 @@ def list_(settings: Settings, limit: int | None, only_prefixes: bool) -> None:
 def test(settings: Settings, prefix: str) -> int:
     """Is this address or prefix banned? Exit code 0: yes, the whole of it; 4: no."""
     parsed = Prefix.parse_source(prefix)
-    result = ask(settings, "ban.test", prefix=str(parsed))
+    result = ask(settings, "ban.test", prefix=explicit(parsed))
     if settings.json:
         emit_json(result)
     else:
@@ -158,8 +158,8 @@ def flush(settings: Settings, yes: bool) -> None:
 
 def _answer(given: str, parsed: Prefix, result: dict[str, Any]) -> str:
     ban = result["ban"]
-    name = given if str(parsed) == given else f"{given} ({parsed})"
-    by = "" if not ban or ban["prefix"] == str(parsed) else f" by {ban['prefix']}"
+    name = given if explicit(parsed) == given else f"{given} ({explicit(parsed)})"
+    by = "" if not ban or ban["prefix"] == str(parsed) else f" by {explicit(ban['prefix'])}"
     if result["banned"]:
         left = (
             "for ever"
@@ -178,7 +178,7 @@ def _answer(given: str, parsed: Prefix, result: dict[str, Any]) -> str:
 
 def _row(ban: dict[str, Any]) -> list[str]:
     return [
-        ban["prefix"],
+        explicit(ban["prefix"]),
         format_duration_ms(ban["remaining_ms"]),
         ban["origin"],
         count(ban["strikes"]),

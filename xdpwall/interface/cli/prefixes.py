@@ -24,7 +24,7 @@ class Reading:
     """What was read.
 
     Args:
-        prefixes: in canonical text, each once, in the order given.
+        prefixes: in canonical text (see :func:`explicit`), each once, in the order given.
         widened: what was given as a lone IPv6 address, and the /64 it stands for.
         skipped: lines left out because of --skip-bad.
     """
@@ -72,7 +72,7 @@ def read_arguments(arguments: Sequence[str], *, skip_bad: bool = False, exact: b
             reading.skipped += bad
         else:
             given[argument.strip()] = reader(argument)
-    reading.prefixes = list(dict.fromkeys(map(str, given.values())))
+    reading.prefixes = list(dict.fromkeys(map(explicit, given.values())))
     if not exact:
         reading.widened = {
             text: str(prefix) for text, prefix in given.items() if prefix.length == 64 and "/" not in text
@@ -80,6 +80,12 @@ def read_arguments(arguments: Sequence[str], *, skip_bad: bool = False, exact: b
     if not reading.prefixes:
         raise InputError("standard input holds no address or prefix", hint="one per line; # begins a comment")
     return reading
+
+
+def explicit(prefix: Prefix | str) -> str:
+    """A prefix as text that nobody can take for a /64: one IPv6 address gets its ``/128``."""
+    text = str(prefix)
+    return f"{text}/128" if ":" in text and "/" not in text else text
 
 
 def parse_lines(
