@@ -41,8 +41,9 @@ IN_FLIGHT = 16
 TICK_SLACK_S = 0.05
 """How far a slot's tick may lie from the time of a snapshot: ticks are coarse and a copy takes a while."""
 
-BLOCK = 8_192
-"""Slots judged at a time: their records and what is worked out from them fit a core's second-level cache."""
+BLOCK = 16_384
+"""Slots judged at a time: enough to make numpy worth its calls, few enough to need little memory. Measured at 131,072
+slots that all moved: from 8,192 to 32,768 it makes no difference above the noise."""
 _LARGEST = float(1 << 62)
 
 
@@ -113,8 +114,7 @@ class _Tally:
 class SlotBook:
     """The state of every slot at the last look: 48 bytes a slot.
 
-    Slots that moved are judged in blocks that fit a core's second-level cache: in a flood this is about twice as fast
-    as whole columns, and needs a fraction of the memory.
+    Slots that moved are judged in blocks: in a flood this is faster than whole columns, and needs less memory.
     """
 
     def __init__(self) -> None:
