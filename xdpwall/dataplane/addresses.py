@@ -29,8 +29,11 @@ def own_addresses() -> set[Prefix]:
                 if address.is_loopback or (address.version == 6 and address.is_link_local):
                     continue
                 found.add(Prefix.parse(text))
-                if entry.family == socket.AF_INET and entry.broadcast:
-                    found.add(Prefix.parse(entry.broadcast))
+                if entry.family == socket.AF_INET and entry.netmask:
+                    # Not entry.broadcast: an address set without `brd` has none there, yet the network has one.
+                    network = ipaddress.ip_interface(f"{text}/{entry.netmask}").network
+                    if network.prefixlen < 31:
+                        found.add(Prefix.parse(str(network.broadcast_address)))
             except (ValueError, AddressError):
                 continue  # an interface of a kind whose address is no IP address
     return found

@@ -197,14 +197,22 @@ def state(pins: Pins, name: str, mode: str | None) -> InterfaceState:
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise
-        return InterfaceState(name, 0, None, 0, expected)
+        return InterfaceState(name, _present_index(name), None, 0, expected)
     try:
         info = sys_bpf.link_info(link)
     finally:
         os.close(link)
-    if info.ifindex == 0:
-        return InterfaceState(name, 0, None, 0, expected)
+    if info.ifindex == 0:  # the interface it stood on is gone; another of that name may be there
+        return InterfaceState(name, _present_index(name), None, 0, expected)
     return InterfaceState(name, info.ifindex, mode, info.prog_id, expected)
+
+
+def _present_index(name: str) -> int:
+    """The kernel's number of an interface, 0 when there is none."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
 def open_program(pins: Pins, name: str) -> int:
