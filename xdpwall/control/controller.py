@@ -29,7 +29,7 @@ from xdpwall.paths import Paths
 log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 3.0
-_TRIM_SECONDS = 60
+_TRIM_SECONDS = 10
 _MOST_FAULTS = 50
 """So many ticks in a row that ended in a bug end the process: a restart may help, and the wall stays up."""
 

@@ -240,6 +240,8 @@ class Engine:
         self.info, self.interfaces = None, ()
         self.traffic.reset()
         self.sentinel.restart()
+        for name in ("interfaces", "own", "reconcile", "tick", "digest"):
+            self.health.clear(name)
         if wall is not None:
             wall.close()
 

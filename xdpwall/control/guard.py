@@ -53,7 +53,9 @@ class Guard:
         for found, why in (*self._protected.covering(prefix), *self._protected.inside(prefix)):
             raise ProtectedError(
                 f"{prefix} is not banned: {_relation(prefix, found)} {found}, {why}",
-                hint="ban the narrower prefixes around it",
+                hint="ban the narrower prefixes around it"
+                if prefix != found and prefix.contains(found)
+                else "this host would cut itself or its operators off",
             )
 
     def allowed_by(self, prefix: Prefix) -> AllowEntry | None:

@@ -164,6 +164,10 @@ class Ops:
         return self._reload()
 
     def _commit(self, changes: Changes) -> Future[object]:
+        for event in changes.events:
+            what = "all" if event.prefix is None else event.prefix
+            detail = f": {event.detail}" if event.detail else ""
+            self._engine.throttle.line(f"operator {event.event}", f"operator: {event.event} {what}{detail}")
         return self._engine.commit(changes)
 
     async def _committed(self, result: dict[str, Any], futures: list[Future[object]]) -> Result:
