@@ -226,10 +226,13 @@ def test_reverse_path(tmp_path: Path) -> None:
         (Link("e", xdp_mode="native", program_id=1), OK),
         (Link("e", xdp_mode="generic", program_id=1), WARNING),
         (Link("e", xdp_mode="generic", program_id=1, xdp_features=0), WARNING),
+        (Link("e", xdp_mode="generic", program_id=2), OK),
+        (Link("e", xdp_mode="native", program_id=2, xdp_features=None), NOTE),
     ],
 )
 def test_xdp_mode(link: Link, expected: Level) -> None:
-    assert links.xdp_mode(Host(), link).level is expected
+    ours = Host(standing=(Standing("default", frozenset({1})),))
+    assert links.xdp_mode(ours, link).level is expected
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ class Live:
     def phase(self, text: str) -> None:
         """See :class:`xdpwall.lab.progress.Progress`."""
         self._status.console.print(text, markup=False)
+        self._status.update("")
 
     def sample(self, sample: Sample) -> None:
         """See :class:`xdpwall.lab.progress.Progress`."""
@@ -82,5 +83,5 @@ def watching(*, live: bool) -> Iterator[Progress]:
     from rich.console import Console
 
     screen = Console(stderr=True, highlight=False)
-    with screen.status("starting") as status:
+    with screen.status("") as status:
         yield Live(status)

@@ -23,12 +23,12 @@ def state(host: Host, link: Link) -> Finding:
 
 def xdp_mode(host: Host, link: Link) -> Finding:
     """The mode that is attached, or what the driver says it can; nothing is attached to find out."""
-    del host
+    ours = any(link.program_id in wall.program_ids for wall in host.standing)
     generic = "Generic mode drops a packet only after the kernel has built its buffer: several times slower."
-    if link.xdp_mode == "native":
+    if ours and link.xdp_mode == "native":
         return ok("XDP is attached in native mode")
     can_native = link.xdp_features is not None and link.xdp_features & XDP_BASIC
-    if link.xdp_mode == "generic":
+    if ours and link.xdp_mode == "generic":
         advice = (
             "the driver can do native mode now: `xdpwall unload`, then `xdpwall load`"
             if can_native
