@@ -86,11 +86,12 @@ def top(
         scope: whether the table is of sources or of prefixes.
     """
     slots = snapshot.slots
-    held = np.flatnonzero(slots["key"])
+    held_keys = slots["key"].copy()  # read once: the table may be a live view
+    held = np.flatnonzero(held_keys)
     if limit <= 0 or not len(held):
         return []
-    order = held[np.argsort(slots["key"][held])]
-    ordered = slots["key"][order]
+    order = held[np.argsort(held_keys[held])]
+    ordered = held_keys[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     keys: Keys = ordered[starts]
     packets = _sums(slots["packets"], order, starts)
@@ -105,7 +106,7 @@ def top(
         measure = _sums(slots[sort.value], order, starts)
     stops = np.append(starts[1:], len(order))
     return [
-        _row(snapshot, slots[order[starts[place] : stops[place]]], rates, scope)
+        _row(snapshot, keys[place : place + 1], slots[order[starts[place] : stops[place]]], rates, scope)
         for place in _largest(measure, packets, limit).tolist()
     ]
 
@@ -130,9 +131,10 @@ def _largest(measure: Counts, packets: Counts, limit: int) -> Places:
     return places[np.lexsort((places, packets[places], measure[places]))[::-1]]
 
 
-def _row(snapshot: MeterSnapshot, slots: Meters, rates: Rates, scope: Scope) -> SourceRow:
-    key = int(slots["key"][0])
-    places, present = find(rates.keys, slots["key"][:1])
+def _row(snapshot: MeterSnapshot, keys: Keys, slots: Meters, rates: Rates, scope: Scope) -> SourceRow:
+    """One row, of the one key in ``keys`` and its slots."""
+    key = int(keys[0])
+    places, present = find(rates.keys, keys)
     sent = rates.deltas[:, places[0]].tolist() if present[0] else [0] * len(COUNTERS)
     per_second = {
         name: round(count * 1e9 / rates.dt_ns) for name, count in zip(COUNTERS, sent, strict=True) if count
