@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from annotated_types import Ge, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -139,8 +138,9 @@ def _allowed(field: FieldInfo) -> str:
     durations = [entry for entry in field.metadata if isinstance(entry, Duration)]
     if durations:
         return f'From "{durations[0].shortest}" to "{durations[0].longest}".'
-    low = [entry.ge for entry in field.metadata if isinstance(entry, Ge)]
-    high = [entry.le for entry in field.metadata if isinstance(entry, Le)]
+    # annotated_types.Ge and Le, which pydantic makes of ge= and le=.
+    low = [entry.ge for entry in field.metadata if hasattr(entry, "ge")]
+    high = [entry.le for entry in field.metadata if hasattr(entry, "le")]
     return f"From {toml_value(low[0])} to {toml_value(high[0])}." if low and high else ""
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,6 +99,8 @@ class Verbs(click.Group):
         """Say what was probably meant when there is no such verb."""
         name = args[0]
         if name not in self.lazy and name not in self.commands and not name.startswith("-"):
+            import difflib
+
             names = self.list_commands(ctx)
             close = difflib.get_close_matches(name, names, 1)
             meant = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
