@@ -46,9 +46,12 @@ class MeterSnapshot:
     """All slots of one meter table at one moment.
 
     Args:
-        slots: copied records, shape ``(cpus * slots_per_cpu,)``, dtype :data:`METER_DTYPE`. The place of a slot never
-            changes between snapshots of one wall, its key may: the same source can have a slot on each CPU. Rows of
-            one CPU are contiguous. A slot whose key is 0 is empty.
+        slots: records, shape ``(cpus * slots_per_cpu,)``, dtype :data:`METER_DTYPE`, read-only. The place of a slot
+            never changes between snapshots of one wall, its key may: the same source can have a slot on each CPU, and
+            an old one in another place. Rows of one CPU are contiguous. A slot whose key is 0 is empty. From a real
+            wall this is the kernel's own memory, not a copy (at a million slots a copy would cost 64 MB and 10 ms a
+            look): counters go on while they are read, so read a column once, and expect a slot to change hands
+            between two columns. The kernel writes the key first and last when it does.
         mono_ns: when it was read.
         now_tick: the kernel's tick at that moment, full 64 bits.
         tick_hz: ticks per second.

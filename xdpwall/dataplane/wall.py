@@ -229,7 +229,8 @@ class Wall:
         from xdpwall.snapshot import METER_DTYPE, MeterSnapshot
 
         array = self._array(name)
-        slots = np.frombuffer(array.memory, dtype=METER_DTYPE, count=array.entries).copy()
+        slots = np.frombuffer(array.memory, dtype=METER_DTYPE, count=array.entries)
+        slots.flags.writeable = False
         return MeterSnapshot(slots, time.monotonic_ns(), self._clock.now(), self._meta.hz)
 
     def _array(self, name: str) -> MappedArray:
