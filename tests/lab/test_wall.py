@@ -46,9 +46,8 @@ def walled(field: Field) -> Field:
 
 def leaks(field: Field, address: str, link: int = 0) -> bool:
     """Whether packets of a source come through; all or none do."""
-    sent, leaked = field.send([address], link=link)
-    assert sent > 0
-    assert leaked in (0, sent)
+    leaked = field.send(address, packets=20, link=link)
+    assert leaked in (0, 20)
     return leaked > 0
 
 
@@ -103,7 +102,7 @@ def test_a_ban_lapses_with_no_controller(walled: Field) -> None:
     began = time.monotonic()
     lab.wall("ban", "add", ONE, "--for", "5s")
     assert not leaks(walled, ONE)
-    wait_for(lambda: leaks(walled, ONE), "the ban lapses")
+    wait_for(lambda: walled.send(ONE, packets=1) > 0, "the ban lapses")
     assert time.monotonic() - began > 4.5, "not before its time"
 
 
@@ -164,12 +163,14 @@ def test_a_foreign_program_is_not_replaced(field: Field) -> None:
 
 
 def test_generic_mode_where_the_driver_has_no_native(field: Field) -> None:
-    """Loopback has no native XDP: the wall falls back, says so, and drops there too."""
+    """A bridge has no native XDP: the wall falls back, and says so."""
     lab = field.lab
-    done = lab.wall("load", "-i", "lo")
+    if lab.exec_in("wall", ["ip", "link", "add", "br0", "type", "bridge"], check=False).returncode != 0:
+        pytest.skip("this kernel has no bridges")
+    done = lab.wall("load", "-i", "br0")
     assert "generic" in done.stdout + done.stderr
     states = lab.wall_json("status")["interfaces"]
-    assert [(state["name"], state["mode"]) for state in states] == [("lo", "generic")]
+    assert [(state["name"], state["mode"]) for state in states] == [("br0", "generic")]
     lab.wall("unload")
 
 

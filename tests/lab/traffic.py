@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from xdpwall.lab import network, run
+from xdpwall.lab import marks, namespaces, run
 from xdpwall.lab.botnet import Bot
 from xdpwall.lab.counter import Counter, Passed
 from xdpwall.lab.flood import Flood, Pace, Report
+from xdpwall.lab.network import Link
 from xdpwall.lab.scenario import Attack, BotClass, Traffic
 from xdpwall.lab.topology import Lab
 from xdpwall.model import Prefix
@@ -18,6 +20,8 @@ from xdpwall.model import Prefix
 UDP = Traffic(udp=1.0, syn=0.0, ack=0.0, payload_max=18)
 MIXED = Traffic(udp=0.4, syn=0.3, ack=0.3, payload_max=300)
 PATIENCE = 30.0
+BYSTANDER = "81.2.69.160"
+"""Sends a packet now and then; no test bans it."""
 
 
 def sources(first: str, count: int) -> list[str]:
@@ -29,6 +33,18 @@ def sources(first: str, count: int) -> list[str]:
         Prefix((number + index * step).to_bytes(len(packed), "big"), len(packed) * 8).address
         for index in range(count)
     ]
+
+
+def udp_frame(source: str, ends: Link, klass: int) -> bytes:
+    """A packet to the wall's end of a link, with the lab's mark."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Ether
+
+    six = ":" in source
+    ip = IPv6(src=source, dst=ends.host.v6) if six else IP(src=source, dst=ends.host.v4)
+    mac = marks.source_mac(klass).hex(":")
+    return bytes(Ether(src=mac, dst=ends.host.mac) / ip / UDP(sport=4000, dport=4001) / bytes(30))
 
 
 def wait_for(what: Callable[[], bool], meaning: str, seconds: float = PATIENCE) -> None:
@@ -73,13 +89,24 @@ class Field:
         made.prepare()
         return made
 
-    def send(self, addresses: list[str], *, packets: int = 2_000, link: int = 0) -> tuple[int, int]:
-        """Send some packets and wait for the end: how many the wall's interface took, and how many came through."""
-        before = self.counter.read()
-        attack = self.flood(addresses, pps=packets * 4, seconds=0.25, link=link)
-        attack.go()
-        report = wait_until_done(attack)
-        return report.sent, self.counter.read().since(before).marked
+    def send(self, source: str, *, packets: int = 20, link: int = 0) -> int:
+        """Send some packets of one source the slow way; gives how many came through.
+
+        A last packet of a bystander, of another class, tells when all have been dealt with: the link keeps the order.
+        """
+        ends = self.lab.wall_links[link]
+        frames = [udp_frame(source, ends, 0)] * packets + [udp_frame(BYSTANDER, ends, 1)]
+        before = self.passed()
+
+        def work() -> None:
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+                raw.bind((ends.net.ifname, 0))
+                for frame in frames:
+                    raw.send(frame)
+
+        namespaces.inside(self.lab.namespace("net"), work)
+        wait_for(lambda: self.passed().of(1) > before.of(1), "the bystander comes through")
+        return self.passed().of(0) - before.of(0)
 
     @contextmanager
     def under_flood(self, addresses: list[str], *, pps: int = 50_000) -> Iterator[Flood]:
@@ -105,8 +132,3 @@ def more(attack: Flood, packets: int) -> None:
     """Wait until this many packets more have been sent."""
     goal = attack.latest().sent + packets
     wait_for(lambda: attack.latest().sent >= goal, f"{packets} packets more are sent")
-
-
-def statistics(lab: Lab, link: int = 0) -> dict[str, int]:
-    """Driver's counters of the far end of one of the wall's links."""
-    return network.statistics(lab.namespace("net"), lab.wall_links[link].net.ifname)

@@ -158,9 +158,12 @@ def _traffic(traffic: Traffic) -> tuple[int, int, int, int]:
 
 
 def _split(count: int, shares: dict[str, float]) -> dict[str, int]:
-    """Whole numbers that add up to ``count``, by shares; what rounding leaves goes to the first."""
-    parts = {name: int(count * share) for name, share in shares.items()}
-    parts[next(iter(parts))] += count - sum(parts.values())
+    """Whole numbers that add up to ``count``, as near to the shares as they can be (largest remainder first)."""
+    exact = {name: count * share / sum(shares.values()) for name, share in shares.items()}
+    parts = {name: int(value) for name, value in exact.items()}
+    left = count - sum(parts.values())
+    for name in sorted(exact, key=lambda name: parts[name] - exact[name])[:left]:
+        parts[name] += 1
     return parts
 
 
