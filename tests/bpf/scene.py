@@ -48,6 +48,18 @@ def config(**changes: Any) -> Config:
     return Config.from_mapping({"limits": NO_LIMITS, **changes})
 
 
+LEAN: dict[str, Any] = {
+    "bans": {"capacity": 1024, "prefix_capacity": 64},
+    "meters": {"enabled": False, "sources": 1024, "prefixes": 256},
+}
+"""A wall that loads in half the time, for tests that are about loading."""
+
+
+def lean(**changes: Any) -> Config:
+    """:data:`LEAN`, and the tables of the file that are given."""
+    return config(**{**LEAN, **changes})
+
+
 class Outcome(NamedTuple):
     """What the wall did with a packet."""
 
