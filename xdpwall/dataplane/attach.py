@@ -58,7 +58,12 @@ def needs_fragments(name: str) -> bool:
 
 
 def mtu(name: str) -> int:
-    """The MTU, by ioctl SIOCGIFMTU: sysfs shows the network namespace it was mounted in, which may not be ours."""
+    """The MTU, by ioctl SIOCGIFMTU: sysfs shows the network namespace it was mounted in, which may not be ours.
+
+    Raises:
+        NotFoundError: no such interface.
+    """
+    interface_index(name)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         raw = fcntl.ioctl(probe, _SIOCGIFMTU, struct.pack("16si12x", name.encode(), 0))
     return int(struct.unpack_from("i", raw, 16)[0])
