@@ -142,16 +142,21 @@ class Scene:
         with self.inside(), IPRoute() as ipr:
             yield ipr
 
-    def add_veth(self, name: str, peer: str, *, mtu: int = 1500) -> int:
-        """Make a pair; both ends stay in the namespace, and down. Gives the interface's number."""
+    def add_veth(self, name: str, peer: str, *, mtu: int = 1500) -> None:
+        """Make a pair; both ends stay in the namespace, and down."""
         with self.netlink() as ipr:
             ipr.link("add", ifname=name, kind="veth", mtu=mtu, peer={"ifname": peer, "mtu": mtu})
+
+    def index(self, name: str) -> int:
+        """The kernel's number of an interface."""
+        with self.netlink() as ipr:
             return int(ipr.link_lookup(ifname=name)[0])
 
     def delete_link(self, name: str) -> None:
         """Remove an interface."""
+        index = self.index(name)
         with self.netlink() as ipr:
-            ipr.link("del", index=ipr.link_lookup(ifname=name)[0])
+            ipr.link("del", index=index)
 
     def load(self, using: Config | None = None, interfaces: Sequence[str] | None = None) -> LoadReport:
         """Load the wall from inside the namespace, on all interfaces unless told otherwise."""
