@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +12,6 @@ from xdpwall.lab.scenario import Marks
 from xdpwall.lab.stage import Figures
 
 _DISAGREE = 0.001
-_QUIET_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,6 @@ def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, A
         "latency_ms": {
             "first_packet_to_first_drop": _since_first(figures, figures.first_drop_ns),
             "first_packet_to_incident": None,
-            "first_packet_to_heavy_stopped": _since_first(figures, _stopped_ns(figures, cast)),
         },
         "incident": None,
         "bans": figures.bans,
@@ -179,6 +176,7 @@ def _classes(figures: Figures, cast: Cast) -> dict[str, dict[str, Any]]:
             "leaked": leaked,
             "recall": _share(dropped, sent),
             "sources": _joined(sources, figures),
+            "leaked_per_source": round(leaked / max(1, _joined(sources, figures)), 1),
         }
     return found
 
@@ -215,22 +213,6 @@ def _legit(figures: Figures) -> dict[str, Any]:
 def _since_first(figures: Figures, ns: int | None) -> float | None:
     first = figures.report.first_ns
     return None if ns is None or not first else round(max(0, ns - first) / 1e6, 1)
-
-
-def _stopped_ns(figures: Figures, cast: Cast) -> int | None:
-    """From when on less than 1 % of the first class came through, for good; as fine as the moments are (0.2 s)."""
-    moments = figures.moments
-    stopped: int | None = None
-    for earlier, later in itertools.pairwise(moments):
-        if not later.report.tallies or not earlier.report.tallies:
-            continue
-        sent = _first_class(later.report, cast) - _first_class(earlier.report, cast)
-        leaked = later.passed.of(0) - earlier.passed.of(0)
-        if sent and leaked <= _QUIET_SHARE * sent:
-            stopped = earlier.ns if stopped is None else stopped
-        elif leaked > _QUIET_SHARE * max(sent, 1):
-            stopped = None
-    return stopped
 
 
 def _joined(sources: int, figures: Figures) -> int:

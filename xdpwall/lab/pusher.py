@@ -49,7 +49,7 @@ class Gun:
         self._ifname = job["ifname"]
         self._frame = bytes(job["frame"])
         self._fd = sys_bpf.prog_load(self._module.program("push"), f"lab_{job['program']}"[:15])
-        self._park = _park(self._fd)
+        self._park = park(self._fd)
         self._context = sys_bpf.xdp_context(job["frame"], ifindex=socket.if_nametoindex(self._ifname))
         self._tallies = job["tallies"]
         self._width = self._module.value_size("sent")
@@ -112,8 +112,8 @@ def _value(fd: int, key: int, size: int) -> bytes:
     return value
 
 
-def _park(program: int) -> int:
-    """Attach the program to an interface that stays down. Gives the link, which must be kept open."""
+def park(program: int) -> int:
+    """Attach a program to an interface that stays down, in this namespace. Gives the link, which must be kept open."""
     with IPRoute() as ip:
         if not ip.link_lookup(ifname=_PARK):
             ip.link("add", ifname=_PARK, kind="veth", peer={"ifname": _PARK + "p"})

@@ -68,10 +68,12 @@ def _attack(result: dict[str, Any]) -> RenderableType:
             _percent(row["recall"]),
             style="bold" if name == "all" else "",
         )
-    protocols = "  ".join(f"{name.upper()} {count:,}" for name, count in attack["protocols"].items() if count)
+    protocols = "   ".join(
+        f"{name.upper()} {count:,}" for name, count in attack["protocols"].items() if count
+    )
     speed = Text(
-        f"{attack['mean_pps'] / 1e6:.2f} million packets a second on average, "
-        f"{attack['peak_pps'] / 1e6:.2f} million at the peak.   {protocols}"
+        f"{_pps(attack['mean_pps'])} packets a second on average, {_pps(attack['peak_pps'])} at the peak.\n"
+        f"{protocols}"
     )
     lines: list[RenderableType] = [grid, speed]
     if attack["lost_on_the_way"]:
@@ -139,9 +141,11 @@ def _wall(result: dict[str, Any]) -> RenderableType:
             f"first drop {latency['first_packet_to_first_drop']:.0f} ms after the first packet",
             style="not bold",
         )
-        if latency["first_packet_to_heavy_stopped"] is not None:
-            stopped = latency["first_packet_to_heavy_stopped"] / 1000
-            text.append(f", the heavy sources shut out after {stopped:.1f} s", style="not bold")
+        heavy = result["attack"]["classes"].get("heavy")
+        if heavy:
+            text.append(
+                f"; a heavy source got {heavy['leaked_per_source']:.0f} packets through", style="not bold"
+            )
         text.append(f".\n          {result['bans']:,} bans stand. ", style="not bold")
     reasons = ", ".join(f"{name} {count:,}" for name, count in result["wall"]["by_reason"].items())
     if reasons:
@@ -163,9 +167,20 @@ def _verdict(result: dict[str, Any]) -> list[RenderableType]:
     last = (
         Text(f"FAIL: {missed} mark{'s' if missed > 1 else ''} missed", style="bold white on red")
         if missed
-        else Text("PASS: the wall held", style="bold white on green")
+        else Text(f"PASS: {_held(result)}", style="bold white on green")
     )
     return [grid, Text(), last]
+
+
+def _held(result: dict[str, Any]) -> str:
+    """What passing means: without a mark for what is stopped, nothing is claimed about it."""
+    if any(mark["name"].startswith(("recall", "packets dropped")) for mark in result["marks"]):
+        return "the wall held"
+    return f"users were served; {_percent(result['attack']['recall'])} of the attack was stopped"
+
+
+def _pps(number: int) -> str:
+    return f"{number / 1e6:.2f} million" if number >= 100_000 else f"{number:,}"
 
 
 def _value(got: object) -> str:

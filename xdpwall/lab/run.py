@@ -165,7 +165,7 @@ def _pace(scenario: Scenario, attack: Attack) -> Pace:
     return Pace(
         pps=attack.pps,
         seconds=scenario.seconds,
-        at_least=scenario.marks.sent_at_least or 0,
+        at_least=scenario.packets,
         at_most_seconds=scenario.at_most_seconds,
         ramp_seconds=attack.ramp_seconds,
     )
@@ -178,7 +178,7 @@ def _changed(
     if seconds is not None:
         # A run of another length is another run: it is not stretched until the full run's mark is met.
         marks = dataclasses.replace(scenario.marks, sent_at_least=None)
-        scenario = dataclasses.replace(scenario, seconds=seconds, at_most_seconds=seconds, marks=marks)
+        scenario = dataclasses.replace(scenario, seconds=seconds, packets=0, marks=marks)
     if pps is not None and scenario.attack is not None:
         scenario = dataclasses.replace(scenario, attack=dataclasses.replace(scenario.attack, pps=pps))
     if config is not None:

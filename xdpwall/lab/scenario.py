@@ -82,7 +82,8 @@ class Scenario:
         name: as typed on the command line.
         summary: one sentence for people.
         seconds: length of the attack, or of the quiet.
-        at_most_seconds: the attack goes on past ``seconds`` until ``marks.sent_at_least`` is met, but not past this.
+        packets: the attack goes on past ``seconds`` until so many have been sent, ...
+        at_most_seconds: ... but not past this.
         baseline_seconds: how long the legitimate client has the wall for itself before.
         attack: None: nobody attacks.
         marks: what the wall must reach.
@@ -96,6 +97,7 @@ class Scenario:
     seconds: float
     attack: Attack | None
     marks: Marks
+    packets: int = 0
     at_most_seconds: float = 60.0
     baseline_seconds: float = 3.0
     requests_per_second: float = 50.0

@@ -121,6 +121,11 @@ class _Run:
         status = lab.ask("status")
         figures.mode = ",".join(sorted({str(i["mode"]) for i in status["interfaces"]}))
         figures.policy = status["policy"]
+        receiving = flood.flood_cpu()
+        if receiving is not None and not lab.receive_on(receiving):
+            self._progress.note(
+                "this kernel has no RPS: two CPUs receive, and some packets may not reach the wall"
+            )
         attack = self._prepare()
 
         visitor = legit.Visitor(lab, play.requests_per_second, self._cpus)

@@ -261,6 +261,18 @@ class Lab:
         """One op on the controller's socket."""
         return client.call(self.paths, op, **arguments)
 
+    def receive_on(self, cpu: int) -> bool:
+        """Let one CPU receive everything that goes to the wall, as the interrupt of a NIC's queue would.
+
+        A veth is polled by whichever CPU sent the last packet; two of them taking turns overflow the ring. So what the
+        client sends is handed to this CPU before it is forwarded (RPS). Gives whether the kernel can do that.
+        """
+        entry = f"/sys/class/net/{self.client_link.net.ifname}/queues/rx-0/rps_cpus"
+        # `ip netns exec` mounts the namespace's own /sys, which nsenter does not.
+        argv = ["ip", "netns", "exec", self.namespace("net"), "tee", entry]
+        done = subprocess.run(argv, input=f"{1 << cpu:x}", capture_output=True, text=True, check=False)
+        return done.returncode == 0
+
     # --- clean-up ---
 
     def _unload(self) -> None:
