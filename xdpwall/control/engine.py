@@ -77,6 +77,7 @@ class Engine:
         self._opener = opener
         self._fingerprint = fingerprint
         self._seen: Hashable = None
+        self._loaded_ms = 0
         self._reconciler = Reconciler(self.book, self.guard, clock, self._record)
         self._scan: Iterator[Mended] | None = None
         self._scan_began_ns = 0
@@ -107,6 +108,7 @@ class Engine:
         self._seen = self._fingerprint()
         wall = self._opener()
         self.desk.wall, self.info = wall, wall.info
+        self._loaded_ms = self.info.loaded_ms
         self.sentinel.recall(self._strikes)
         if self._lapsed:
             self.commit(record.ended(self._lapsed))
@@ -222,15 +224,17 @@ class Engine:
         self._seen = seen
         self.desk.wall, self.info = wall, wall.info
         self.health.clear("wall")
-        log.warning("the wall was loaded anew and is opened again")
-        self.commit(
-            Changes(events=(Event(self.clock.wall_ms(), "load", None, "", f"policy {self.info.policy}"),))
-        )
+        if self.info.loaded_ms != self._loaded_ms:
+            self._loaded_ms = self.info.loaded_ms
+            log.warning("the wall was loaded anew, with policy %s, and is opened again", self.info.policy)
+            event = Event(self.clock.wall_ms(), "load", None, "", f"policy {self.info.policy}")
+            self.commit(Changes(events=(event,)))
         try:
+            # A fresh wall holds nothing: what is allowed and banned must not wait for its turn.
+            self._reconciler.allowlist(wall, Mended())
             wall.set_own_addresses(self._own)
-            self._reconciler.refill(
-                wall, Mended()
-            )  # a fresh wall holds no ban: it must not wait for its turn
+            if len(wall.bans) < len(self.book):
+                self._reconciler.refill(wall, Mended())
         except DataplaneError as error:
             log.error("the wall cannot be filled: %s", error.message)
         self._next_scan_ns = 0
@@ -277,6 +281,7 @@ class Engine:
                 event = Event(self.clock.wall_ms(), "interface", None, "", f"{name} came back")
                 self.commit(Changes(events=(event,)))
                 self.interfaces = tuple(self.wall.interfaces())
+                self._seen = self._fingerprint()  # the pins changed, but that was us
                 self.health.clear(f"reattach {name}")
         except (DataplaneError, ForeignProgramError) as error:
             self.health.set(f"reattach {name}", f"{name}: the wall cannot be put up again: {error.message}")
