@@ -5,6 +5,13 @@
 #ifndef XDPWALL_VERDICT_H
 #define XDPWALL_VERDICT_H
 
+/* The bench alone sets this, to measure the wall without the stack behind it. The loader never does. */
+#ifdef BENCH_PASS_IS_DROP
+#define PASS_VERDICT XDP_DROP
+#else
+#define PASS_VERDICT XDP_PASS
+#endif
+
 /* OBSERVE (policy = "observe"): counts what would be dropped, drops nothing. */
 INLINE int verdict(struct packet *p, enum reason reason)
 {
@@ -14,7 +21,7 @@ INLINE int verdict(struct packet *p, enum reason reason)
         count->packets++;
         count->bytes += p->length;
     }
-    return reason >= FIRST_DROP && !OBSERVE ? XDP_DROP : XDP_PASS;
+    return reason >= FIRST_DROP && !OBSERVE ? XDP_DROP : PASS_VERDICT;
 }
 
 #endif

@@ -17,7 +17,8 @@ PACKAGE = ROOT / "xdpwall"
 
 # Who may import whom. "leaves" are the modules directly in xdpwall/; a layer may always import itself.
 # The order is: leaves <- dataplane, detection <- control, incident <- interface. Two layers of the same rank do not
-# know each other. The lab drives the wall from outside, so only the command line knows the lab.
+# know each other. The lab drives the wall from outside, so only the bench, which measures in it, and the command line
+# know the lab.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "leaves": frozenset(),
     "dataplane": frozenset({"leaves"}),
@@ -25,7 +26,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "control": frozenset({"leaves", "dataplane", "detection"}),
     "incident": frozenset({"leaves", "dataplane", "detection"}),
     "lab": frozenset({"leaves", "dataplane", "control"}),
-    "interface": frozenset({"leaves", "dataplane", "detection", "control", "incident", "lab"}),
+    "bench": frozenset({"leaves", "dataplane", "detection", "control", "lab"}),
+    "interface": frozenset({"leaves", "dataplane", "detection", "control", "incident", "lab", "bench"}),
 }
 # Modules that are not in a layer: the entry point of `python -m xdpwall`.
 OUTSIDE_LAYERS = frozenset({"xdpwall.__main__"})
@@ -39,7 +41,7 @@ URL_HOSTS = frozenset(
     {
         "datatracker.ietf.org", "docs.kernel.org", "docs.python.org", "git.kernel.org", "github.com",
         "keepachangelog.com", "man7.org", "peps.python.org", "semver.org", "standards.ieee.org", "www.apache.org",
-        "www.gnu.org", "www.iana.org", "www.ietf.org", "www.kernel.org", "www.rfc-editor.org",
+        "www.gnu.org", "www.iana.org", "www.ietf.org", "www.kernel.org", "www.rfc-editor.org", "www.w3.org",
     }
 )  # fmt: skip
 EXAMPLE_HOST = re.compile(

@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "config": ("config", "Check, show or begin a config file."),
     "doctor": ("doctor", "Examine this host, and say what to do about each finding."),
     "lab": ("lab", "Try the wall against floods in network namespaces."),
+    "bench": ("bench", "Measure what the wall costs a packet, beside its peers."),
 }
 
 

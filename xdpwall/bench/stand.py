@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: each program or wall on a link of its own make, in a lab of its own.
+
+All links are alike: a veth pair between two namespaces, native XDP, one receive queue. The walls are loaded by the
+product's own ``xdpwall load``. Where a wall lets packets pass, its program is compiled once more with
+``BENCH_PASS_IS_DROP`` over the same pinned maps, by the loader's own functions, and swapped in: else the stack behind
+it would be measured too.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+from xdpwall.bench.traffic import Family, sources
+from xdpwall.config import Config
+from xdpwall.dataplane import attach, compiler, defines, layout, loader, source, sys_bpf, ticks
+from xdpwall.dataplane.interface import Count
+from xdpwall.dataplane.pins import Pins
+from xdpwall.dataplane.wall import Wall, read_meta
+from xdpwall.lab import namespaces
+from xdpwall.lab.topology import Lab
+from xdpwall.reasons import Reason
+
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class WallPlan:
+    """A wall to measure.
+
+    Args:
+        config: text of its config file.
+        bans: how many sources of each family are banned, from the head of the list of sources.
+        pass_is_drop: packets that it lets pass are dropped right behind its last instruction.
+    """
+
+    config: str = ""
+    bans: int = 0
+    pass_is_drop: bool = False
+
+
+class LoadedWall:
+    """A wall on the first link of a lab of its own. A context manager."""
+
+    def __init__(self, plan: WallPlan) -> None:
+        self._stack = ExitStack()
+        self.lab = Lab(config=plan.config)
+        try:
+            self._stack.enter_context(self.lab)
+            self.lab.load()
+            self.ifname = self.lab.wall_links[0].host.ifname
+            self.wall = Wall.open(self.lab.paths)
+            self._stack.callback(self.wall.close)
+            for family in (4, 6):
+                self.ban(family, plan.bans)
+            if plan.pass_is_drop:
+                self._swap()
+            self.program = self.wall.program_fd(self.ifname)
+            self._stack.callback(os.close, self.program)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> LoadedWall:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def ban(self, family: Family, count: int) -> None:
+        """Ban the first sources of the list for an hour."""
+        if count:
+            self.wall.bans.put_many((prefix, _HOUR_MS) for prefix in sources(family, count))
+
+    def verdicts(self) -> dict[Reason, int]:
+        """Packets by reason so far."""
+        counts: dict[Reason, Count] = dict(self.wall.verdicts().get(self.ifname, {}))
+        return {reason: count.packets for reason, count in counts.items()}
+
+    def _swap(self) -> None:
+        pins = Pins(self.lab.paths)
+        meta = read_meta(pins)
+        config = Config.load(self.lab.config_path)
+        shape = defines.sizes(config, meta.cpus)
+        constants = defines.defines(config, shape, meta.seed) | {"BENCH_PASS_IS_DROP": 1}
+        module = compiler.compile_source(source.bpf_folder() / "wall.c", constants)
+        with ExitStack() as used:
+            used.callback(module.close)
+            maps: dict[int, int] = {}
+            for shaped in layout.MAPS:
+                pinned = pins.open_map(shaped.name)
+                used.callback(os.close, pinned)
+                maps[module.map_fd(shaped.name)] = pinned
+            slot = self.wall.interface_table.slot_for(self.ifname)
+            code = loader.ready_program(module, config, maps, slot=slot, jumbo=False, hz=meta.hz)
+            program = sys_bpf.prog_load(code, "bench_wall")
+            used.callback(os.close, program)
+            namespaces.inside(
+                self.lab.namespace("wall"), lambda: attach.attach(pins, self.ifname, program, config.mode)
+            )
+
+
+class Yardstick:
+    """Bare XDP_DROP, and the wall's parser with XDP_DROP behind it, one at a time on the same link."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.lab = Lab()
+        try:
+            self._stack.enter_context(self.lab)
+            config = Config()
+            shape = defines.sizes(config, defines.possible_cpus())
+            module = compiler.compile_source(
+                source.bpf_folder() / "bench" / "yardstick.c", defines.defines(config, shape, seed=1)
+            )
+            self._stack.callback(module.close)
+            self.programs = {
+                name: sys_bpf.prog_load(module.program(name), f"bench_{name}")
+                for name in ("bare_drop", "parse_drop")
+            }
+            for program in self.programs.values():
+                self._stack.callback(os.close, program)
+            self._clock = sys_bpf.prog_load(module.program("wall_clock"), "bench_clock")
+            self._stack.callback(os.close, self._clock)
+            self._shown = "bare_drop"
+            self._link = namespaces.inside(self.lab.namespace("wall"), self._attach)
+            self._stack.callback(os.close, self._link)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Yardstick:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def facts(self) -> dict[str, int | str]:
+        """What the links and the kernel are like, as keys of the result's ``machine``."""
+        return {"tick_hz": ticks.measure_hz(self._clock), "xdp_mode": "native", "link": "veth"}
+
+    def show(self, name: str) -> None:
+        """Have this program on the link."""
+        if name != self._shown:
+            sys_bpf.link_update(self._link, self.programs[name])
+            self._shown = name
+
+    def _attach(self) -> int:
+        index = attach.interface_index(self.lab.wall_links[0].host.ifname)
+        return sys_bpf.link_create_xdp(self.programs[self._shown], index, sys_bpf.XDP_FLAGS_DRV_MODE)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the bench sends: one frame, whose source ``bpf/bench/gun.c`` changes from packet to packet."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from xdpwall.lab.network import Link
+from xdpwall.model import Prefix
+
+Family = Literal[4, 6]
+
+_UDP, _TCP = 17, 6
+_PORT = 443
+_SHORTEST = 60
+"""Bytes of Ethernet's shortest frame, without its check sum: small packets are what hurts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Packets of one kind.
+
+    Args:
+        family: IP version.
+        sources: length of the list of sources; 0: every packet has a random one.
+        listed: share of packets whose source is of the list, the others have a random one.
+        tcp: TCP with ACK; UDP otherwise.
+    """
+
+    family: Family
+    sources: int = 0
+    listed: float = 1.0
+    tcp: bool = False
+
+    @property
+    def listed_of_65536(self) -> int:
+        """``plan.listed`` of the C."""
+        return round(self.listed * 65_536) if self.sources else 0
+
+
+def sources(family: Family, count: int) -> list[Prefix]:
+    """The list of sources, as ``list_address4`` and ``list_address6`` of ``bpf/bench/gun.c`` compute it."""
+    if family == 4:
+        return [
+            Prefix((0x20000000 | (n * 0x9E3779B1 & 0x1FFFFFFF)).to_bytes(4, "big"), 32) for n in range(count)
+        ]
+    return [
+        Prefix((0x2A00 << 48 | (n * 0x9E3779B97F4A7C15 & 0x7FFFFFFFFFFF)).to_bytes(8, "big") + bytes(8), 64)
+        for n in range(count)
+    ]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The frame that a run starts from, addressed to the receiving end of a link.
+
+    Args:
+        link: from ``link.net`` to ``link.host``.
+        traffic: which kind.
+    """
+
+    link: Link
+    traffic: Traffic
+
+    @cached_property
+    def data(self) -> bytes:
+        """The whole frame; its source is the sending end's address."""
+        ethernet = _mac(self.link.host.mac) + _mac(self.link.net.mac)
+        if self.traffic.family == 6:
+            return (ethernet + b"\x86\xdd" + self._ipv6() + self._transport).ljust(_SHORTEST, b"\0")
+        return (ethernet + b"\x08\x00" + self._ipv4() + self._transport).ljust(_SHORTEST, b"\0")
+
+    @property
+    def sum(self) -> int:
+        """``plan.sum`` of the C: the IPv4 header's words but check sum and source, as they lie in memory."""
+        if self.traffic.family == 6:
+            return 0
+        header = bytearray(self._ipv4())
+        header[10:16] = bytes(6)
+        total: int = sum(struct.unpack("<10H", header))
+        return (total & 0xFFFF) + (total >> 16)
+
+    @property
+    def _transport(self) -> bytes:
+        if self.traffic.tcp:
+            return struct.pack(">HHIIHHHH", 40_000, _PORT, 1, 1, 5 << 12 | 0x10, 64_240, 0, 0)
+        # No check sum: IPv4 allows it, and for IPv6 nobody on the way looks.
+        return struct.pack(">HHHH", 40_000, _PORT, 8, 0)
+
+    def _ipv4(self) -> bytes:
+        length = 20 + len(self._transport)
+        protocol = _TCP if self.traffic.tcp else _UDP
+        addresses = [socket.inet_aton(side.v4) for side in (self.link.net, self.link.host)]
+        return struct.pack(">BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 57, protocol, 0, *addresses)
+
+    def _ipv6(self) -> bytes:
+        protocol = _TCP if self.traffic.tcp else _UDP
+        addresses = [socket.inet_pton(socket.AF_INET6, side.v6) for side in (self.link.net, self.link.host)]
+        return struct.pack(">IHBB16s16s", 6 << 28, len(self._transport), protocol, 57, *addresses)
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
