@@ -35,16 +35,20 @@ class InterfaceResult(TypedDict):
 
 
 class RatesResult(TypedDict):
-    """What the wall sees per second, over the last second or so. ``bps`` is bits of L2 frames."""
+    """What the wall sees per second, over the last second or so. ``bps`` is bits of L2 frames.
+
+    ``would_drop_pps`` is there under ``observe``, where nothing is dropped: what ``enforce`` would drop.
+    """
 
     pps: int
     bps: int
     dropped_pps: int
     passed_pps: int
+    would_drop_pps: NotRequired[int]
 
 
 class TotalsResult(TypedDict):
-    """What the wall has seen since it was loaded."""
+    """What the wall has seen since it was loaded. ``would_drop_packets`` as in :class:`RatesResult`."""
 
     packets: int
     bytes: int
@@ -52,6 +56,7 @@ class TotalsResult(TypedDict):
     dropped_bytes: int
     passed_packets: int
     passed_bytes: int
+    would_drop_packets: NotRequired[int]
 
 
 class BanCountsResult(TypedDict):

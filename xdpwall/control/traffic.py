@@ -77,8 +77,12 @@ class Traffic:
     def rates(self, policy: str) -> RatesResult:
         """For people, over the window."""
         packets = self._per_second(lambda s: s.packets)
-        dropped = self._per_second(lambda s: s.dropped) if policy == "enforce" else 0
+        dropped = self._per_second(lambda s: s.dropped)
         bits = self._per_second(lambda s: s.bytes) * 8
+        if policy == "observe":
+            return RatesResult(
+                pps=packets, bps=bits, dropped_pps=0, passed_pps=packets, would_drop_pps=dropped
+            )
         return RatesResult(pps=packets, bps=bits, dropped_pps=dropped, passed_pps=max(0, packets - dropped))
 
     def by_verdict(self) -> dict[tuple[str, Reason], int]:

@@ -91,6 +91,9 @@ def totals(counts: Counts, policy: str) -> TotalsResult:
             else:
                 result["passed_packets"] += count.packets
                 result["passed_bytes"] += count.bytes
+    if policy == "observe":
+        seen = (count for reasons in counts.values() for reason, count in reasons.items() if reason.drops)
+        result["would_drop_packets"] = sum(count.packets for count in seen)
     return result
 
 

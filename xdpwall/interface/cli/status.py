@@ -54,7 +54,8 @@ def sentence(result: dict[str, Any]) -> str:
         return "the wall stands, but nobody watches"
     seen, dropped, passed = rates["pps"], rates["dropped_pps"], rates["passed_pps"]
     if state == "OBSERVE":
-        return f"nothing is dropped; {pps(dropped)} of {pps(seen)} would be ({share(dropped, seen)})"
+        would = rates.get("would_drop_pps", dropped)
+        return f"nothing is dropped; {pps(would)} of {pps(seen)} would be ({share(would, seen)})"
     if state == "UNDER_ATTACK":
         return f"{pps(dropped)} of {pps(seen)} are dropped ({share(dropped, seen)}), {pps(passed)} pass"
     if state == "DEGRADED":
