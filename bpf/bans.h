@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Banned sources: one load of one cache line answers, however many bans there are. Seven places a set; what does not fit
+ * Banned sources: a bit of the gate, then one load of one cache line answers, however many bans there are. Seven places a set; what does not fit
  * goes to a hash map that is asked only when the set's first word says so. Nothing here is an LRU: no flood can evict a
  * ban.
  */
@@ -91,7 +91,12 @@ INLINE int is_source_banned_v6(struct packet *p, u32 index)
 
 INLINE int is_source_banned(struct packet *p)
 {
-    u32 index = p->hash >> (64 - BAN_BITS);
+    u32 bit = p->hash >> (64 - BAN_BITS - 4);
+    u32 word = bit >> 6;
+    u64 *near = p->is_v6 ? ban6_gate.lookup(&word) : ban4_gate.lookup(&word);
+    if (!near || !(*near >> (bit & 63) & 1))
+        return 0;
+    u32 index = bit >> 4;
     return p->is_v6 ? is_source_banned_v6(p, index) : is_source_banned_v4(p, index);
 }
 

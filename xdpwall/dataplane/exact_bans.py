@@ -4,7 +4,8 @@
 A set has seven places. A ban that finds them all taken by living bans goes to the overflow map, and the set's first
 word counts how many did, so that the kernel asks the map for this set alone. Order of writes keeps packets right in
 between: a place is emptied, then its key and counters are set, then the word that makes it live; the overflow map is
-filled before the set points to it, and the set stops pointing after the map was emptied.
+filled before the set points to it, and the set stops pointing after the map was emptied. The gate, a bit for each
+sixteenth of a set, is opened before anything of it is there, and closed after the last of it went.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _EXPIRY = 0xFFFFFFFF
+_WORD = (1 << 64) - 1
+_GATE_BITS = 4  # gate bits a set, as a power of two
 
 
 class ExactBans:
@@ -29,6 +32,7 @@ class ExactBans:
 
     Args:
         lines: ``ban4`` or ``ban6``.
+        gate: ``ban4_gate`` or ``ban6_gate``.
         hits: what each place dropped.
         keys: ``ban6_keys``, or None for IPv4, whose tags are the addresses themselves.
         overflow_fd: the overflow map, shared by both families; not owned.
@@ -36,9 +40,17 @@ class ExactBans:
     """
 
     def __init__(
-        self, lines: MappedArray, hits: MappedArray, keys: MappedArray | None, overflow_fd: int, seed: int
+        self,
+        lines: MappedArray,
+        gate: MappedArray,
+        hits: MappedArray,
+        keys: MappedArray | None,
+        overflow_fd: int,
+        seed: int,
     ) -> None:
         self._array = lines
+        self._gate_array = gate
+        self._gate = gate.words
         self._lines = lines.words
         self._hits = hits.words
         self._keys = keys.words if keys is not None else None
@@ -59,6 +71,7 @@ class ExactBans:
             KernelError: set and overflow map are full (E2BIG).
         """
         line, tag = self._place(key)
+        self._open_gate(key)
         found = self._find(line, tag, key)
         if found:
             self._lines[line + found] = tag << 32 | expiry
@@ -95,6 +108,11 @@ class ExactBans:
         hashed = hashing.mix_many(pending, self._seed)
         index = (hashed >> np.uint64(self._shift)).astype(np.int64)
         tags = self._tags(pending, hashed)
+        bits = hashed >> np.uint64(self._shift - _GATE_BITS)
+        gate = np.frombuffer(self._gate_array.memory, dtype=np.uint64)
+        np.bitwise_or.at(
+            gate, (bits >> np.uint64(6)).astype(np.int64), np.uint64(1) << (bits & np.uint64(63))
+        )
         lines = np.frombuffer(self._array.memory, dtype=np.uint64)[: self._array.entries * WAYS].reshape(
             -1, WAYS
         )
@@ -156,11 +174,12 @@ class ExactBans:
         found = self._find(line, tag, key)
         if found:
             self._lines[line + found] = 0
-            return True
-        if self._lines[line] and sys_bpf.map_delete(self._overflow, _key_bytes(key)):
+        elif self._lines[line] and sys_bpf.map_delete(self._overflow, _key_bytes(key)):
             self._lines[line] -= 1
-            return True
-        return False
+        else:
+            return False
+        self._close_gate(line)
+        return True
 
     def get(self, key: int) -> tuple[int, int, int] | None:
         """Expiry, packets and bytes dropped of a ban."""
@@ -177,18 +196,19 @@ class ExactBans:
             for way in range(1, WAYS):
                 word = words[way]
                 if word & _EXPIRY:
-                    key = (word >> 32) << 32 | 0xFFFF if self._keys is None else self._keys[line + way]
                     at = (line + way) * 2
-                    yield key, word & _EXPIRY, self._hits[at], self._hits[at + 1]
+                    yield self._key(line, way), word & _EXPIRY, self._hits[at], self._hits[at + 1]
 
     def sweep(self, now: int) -> int:
         """Empty places whose ban is over. Gives how many."""
         freed = 0
         for line, words in self._taken():
-            for way in range(1, WAYS):
-                if 0 < words[way] & _EXPIRY <= now:
-                    self._lines[line + way] = 0
-                    freed += 1
+            over = [way for way in range(1, WAYS) if 0 < words[way] & _EXPIRY <= now]
+            for way in over:
+                self._lines[line + way] = 0
+            if over:
+                self._close_gate(line)
+            freed += len(over)
         return freed
 
     def clear(self) -> int:
@@ -199,6 +219,7 @@ class ExactBans:
             for way in range(1, WAYS):
                 self._lines[line + way] = 0
             self._lines[line] = 0
+            self._close_gate(line)
         return freed
 
     def count(self) -> int:
@@ -210,6 +231,31 @@ class ExactBans:
         line, _ = self._place(key)
         if self._lines[line]:
             self._lines[line] -= 1
+            self._close_gate(line)
+
+    def _open_gate(self, key: int) -> None:
+        bit = hashing.mix(key, self._seed) >> (self._shift - _GATE_BITS)
+        self._gate[bit >> 6] |= 1 << (bit & 63)
+
+    def _close_gate(self, line: int) -> None:
+        """Keep open only what the set still holds. With bans of it in the overflow map, all of it may be needed."""
+        if self._lines[line]:
+            return
+        bits = 0
+        for way in range(1, WAYS):
+            if self._lines[line + way] & _EXPIRY:
+                bits |= 1 << (
+                    hashing.mix(self._key(line, way), self._seed) >> (self._shift - _GATE_BITS) & 15
+                )
+        first = line // WAYS << _GATE_BITS
+        shift = first & 63
+        self._gate[first >> 6] = self._gate[first >> 6] & ~(0xFFFF << shift) & _WORD | bits << shift
+
+    def _key(self, line: int, way: int) -> int:
+        """The source that a taken place bans."""
+        if self._keys is not None:
+            return self._keys[line + way]
+        return self._lines[line + way] >> 32 << 32 | 0xFFFF
 
     def _taken(self) -> Iterator[tuple[int, Sequence[int]]]:
         """Offset and words of each set that is not empty, skipping empty ground a page at a time."""

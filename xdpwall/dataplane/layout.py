@@ -76,6 +76,8 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("ban6_keys", ARRAY, 4, 64, (("key", 64),), mmap=True),
     MapLayout("ban4_hits", ARRAY, 4, 128, (("way", 128),), mmap=True),
     MapLayout("ban6_hits", ARRAY, 4, 128, (("way", 128),), mmap=True),
+    MapLayout("ban4_gate", ARRAY, 4, 8, mmap=True),
+    MapLayout("ban6_gate", ARRAY, 4, 8, mmap=True),
     MapLayout("ban_overflow", HASH, 8, 24, _BAN_VALUE),
     MapLayout("gate", ARRAY, 4, 32, (("allow", 8), ("ban", 8), ("own", 8), ("spare", 8)), mmap=True),
     MapLayout("ban_prefix4", LPM_TRIE, 8, 24, _BAN_VALUE),

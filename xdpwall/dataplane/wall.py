@@ -92,14 +92,8 @@ class Wall:
             gate = self._array("gate")
             overflow = self._fd("ban_overflow")
             self._bans = KernelBans(
-                ExactBans(self._array("ban4"), self._array("ban4_hits"), None, overflow, self._meta.seed),
-                ExactBans(
-                    self._array("ban6"),
-                    self._array("ban6_hits"),
-                    self._array("ban6_keys"),
-                    overflow,
-                    self._meta.seed,
-                ),
+                self._exact_bans(4),
+                self._exact_bans(6),
                 PrefixBans(self._trie("ban_prefix", layout.BAN_VALUE.size), Gate(gate, GateList.BAN)),
                 overflow,
                 self._clock,
@@ -244,6 +238,17 @@ class Wall:
             self._fds[name] = fd
             layout.check_map(layout.BY_NAME[name], fd)
         return self._fds[name]
+
+    def _exact_bans(self, version: int) -> ExactBans:
+        stem = f"ban{version}"
+        return ExactBans(
+            self._array(stem),
+            self._array(f"{stem}_gate"),
+            self._array(f"{stem}_hits"),
+            self._array(f"{stem}_keys") if version == 6 else None,
+            self._fd("ban_overflow"),
+            self._meta.seed,
+        )
 
     def _trie(self, stem: str, value_size: int) -> PrefixTrie:
         return PrefixTrie(self._fd(f"{stem}4"), self._fd(f"{stem}6"), value_size)
