@@ -161,7 +161,7 @@ class Ban:
         return self.expires_ms is not None and self.expires_ms <= now_ms
 
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
 _UNITS_MS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _LONGEST_MS = 10 * 365 * 86_400_000
 
