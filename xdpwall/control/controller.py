@@ -98,7 +98,7 @@ class Controller:
         self._ops = Ops(self.engine, self._schedule, paths.instance, self.reload)
         self._stop = asyncio.Event()
         self._why = "stopped"
-        self._faults = 0
+        self._faults: dict[str, int] = {}
         self._seconds = 0
 
     async def main(self) -> int:
@@ -161,25 +161,25 @@ class Controller:
             await asyncio.sleep(self._schedule.wait_ns(self._clock.mono_ns()) / 1e9)
             now = self._clock.mono_ns()
             self._schedule.begin(now)
-            self._guarded(self.engine.tick)
+            self._guarded("tick", self.engine.tick)
             if now >= next_second:
                 next_second = now + 1_000_000_000
-                self._guarded(self._second)
+                self._guarded("second", self._second)
             if watchdog is not None and now >= next_bark:
                 next_bark = now + round(watchdog * 1e9)
                 notify("WATCHDOG=1", f"STATUS={self._status_line()}")
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, what: str, step: Callable[[], None]) -> None:
         """A bug in one tick must not take down the controller in mid attack; one in every tick must."""
         try:
             step()
-            self._faults = 0
+            self._faults[what] = 0
         except Exception as error:
-            self._faults += 1
-            if self._faults == 1:
-                log.exception("a tick met a bug; please report it")
-            self.engine.health.set("bug", f"a tick met a bug: {error!r}; the log has the traceback")
-            if self._faults >= _MOST_FAULTS:
+            self._faults[what] = self._faults.get(what, 0) + 1
+            if self._faults[what] == 1:
+                log.exception("a %s met a bug; please report it", what)
+            self.engine.health.set("bug", f"a {what} met a bug: {error!r}; the log has the traceback")
+            if self._faults[what] >= _MOST_FAULTS:
                 raise
 
     def _second(self) -> None:
@@ -210,7 +210,7 @@ class Controller:
 
         def interfaces() -> None:
             waiting.pop("interfaces", None)
-            self._guarded(self.engine.second)
+            self._guarded("look at the interfaces", self.engine.second)
 
         def changed(what: str) -> None:
             # Events come in crowds: look once they have come to rest for a moment.

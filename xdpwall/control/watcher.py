@@ -34,6 +34,7 @@ class Watcher:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._wall: Dataplane | None = None
         self._meter: RateMeter | None = None
         self._base_ns = 0
         self._snapshot: MeterSnapshot | None = None
@@ -42,7 +43,7 @@ class Watcher:
 
     def reset(self) -> None:
         """Forget everything: there is another wall, or nobody looks any more."""
-        self._meter = self._snapshot = self._rates = None
+        self._wall = self._meter = self._snapshot = self._rates = None
 
     def idle(self) -> None:
         """Called now and then: forget, when nobody looked for a while."""
@@ -54,8 +55,13 @@ class Watcher:
     ) -> SourcesResult:
         """The first ``limit`` sources. Takes up to a second when nobody looked lately."""
         async with self._lock:
-            if self._meter is None or self._clock.mono_ns() - self._base_ns > STALE_NS:
+            if (
+                wall is not self._wall
+                or self._meter is None
+                or self._clock.mono_ns() - self._base_ns > STALE_NS
+            ):
                 self.reset()
+                self._wall = wall
                 self._read(wall)
                 await asyncio.sleep(1.0)
                 self._read(wall)
