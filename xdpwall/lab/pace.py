@@ -13,7 +13,7 @@ CHUNK = 4096
 
 TICK_NS = 100_000_000
 _BACKLOG_NS = 50_000_000
-_GATHER_SECONDS = 0.0003
+_GATHER_SECONDS = 0.001
 _IDLE_SECONDS = 0.001
 _SECOND = 1_000_000_000
 
@@ -86,6 +86,8 @@ class Swarm:
         self._due = 0.0
         self._at = 0
         self.joined = self.least
+        self.complete = False
+        """Whether all bots have sent by now."""
 
     def due(self, elapsed_ns: int) -> int:
         """See :meth:`Pace.due`."""
@@ -105,9 +107,10 @@ class Swarm:
             arrived_pps: what reached the wall since the last tick, packets per second.
         """
         wanted = self._pps * self.joined
-        if arrived_pps >= 0.9 * wanted:
+        if arrived_pps >= 0.85 * wanted:
             self.joined = min(1.0, self.joined + self._step)
-        elif arrived_pps < 0.8 * wanted:
+            self.complete = self.complete or self.joined >= 1.0
+        elif arrived_pps < 0.7 * wanted:
             self.joined = max(self.least, arrived_pps / self._pps, self.joined * 0.8)
 
 
@@ -120,17 +123,21 @@ class Until:
         packets: ... nor before this many have arrived (0: no matter) ...
         at_most: ... but by this many seconds anyway.
         lost: packets that were pushed and did not arrive; kept up by the caller.
+        growing: whether some senders have yet to join, for which it waits when it waits for packets; likewise.
     """
 
     seconds: float
     packets: int
     at_most: float
     lost: int = 0
+    growing: bool = False
 
     def over(self, elapsed_ns: int, sent: int) -> bool:
         """Whether it is time."""
         elapsed = elapsed_ns / _SECOND
-        return elapsed >= self.at_most or (elapsed >= self.seconds and sent - self.lost >= self.packets)
+        if elapsed < self.seconds or elapsed >= self.at_most or not self.packets:
+            return elapsed >= min(self.seconds, self.at_most)
+        return sent - self.lost >= self.packets and not self.growing
 
 
 def drive(

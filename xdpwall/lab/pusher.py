@@ -168,6 +168,7 @@ def main() -> None:
         if swarm is not None:
             swarm.adapt(_arrived_pps(before, report))
             gun.join(swarm.joined)
+            until.growing = not swarm.complete
         before = report
         until.lost = report["lost"]
         _say(report | {"done": False})

@@ -92,7 +92,7 @@ def perform(play: Play, progress: Progress) -> Figures:
         LabError: something of the lab, not of the wall, failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
-    with _stoppable():
+    with stoppable():
         progress.phase("building the lab: namespaces, links, server")
         with Lab(config=play.config) as lab:
             return _Run(lab, play, progress).go()
@@ -317,7 +317,7 @@ def _cpu_times() -> dict[str, tuple[int, int]]:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does: through the clean-up. Outside the main thread: as it was."""
 
     def stop(_number: int, _frame: object) -> None:

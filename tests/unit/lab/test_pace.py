@@ -67,6 +67,13 @@ def test_lost_packets_do_not_count_as_arrived() -> None:
     assert not Until(1.0, 100, 9.0, lost=1).over(2 * SECOND, 100)
 
 
+def test_the_end_waits_for_those_who_join_late() -> None:
+    assert not Until(1.0, 100, 9.0, growing=True).over(2 * SECOND, 100)
+    assert Until(1.0, 100, 9.0, growing=True).over(9 * SECOND, 100)
+    assert Until(1.0, 0, 9.0, growing=True).over(2 * SECOND, 100), "a run of a given length just ends"
+    assert not Until(1.0, 0, 9.0).over(SECOND // 2, 100)
+
+
 def test_stop_is_heard() -> None:
     machine = Machine(1_000_000)
     drive(machine.push, Steady(1_000), Until(9, 0, 9), lambda: False, lambda: machine.now, machine.sleep)
@@ -114,13 +121,15 @@ def swarm_on(speed: int, seconds: int) -> tuple[Swarm, Machine]:
 def test_a_swarm_grows_to_its_full_size() -> None:
     swarm, machine = swarm_on(20_000_000, 10)
     assert swarm.joined == 1.0
+    assert swarm.complete
     assert machine.sent == pytest.approx(7_500_000, rel=0.05)
 
 
 def test_a_swarm_on_a_slow_machine_stays_small() -> None:
     """Fewer bots at their full rate, not all bots at a lower one."""
     swarm, machine = swarm_on(200_000, 10)
-    assert 0.1 < swarm.joined < 0.3
+    assert 0.1 < swarm.joined < 0.35
+    assert not swarm.complete
     late = [packets for at, packets in machine.pushes if at > 5 * SECOND]
     assert sum(late) / 5 > 0.7 * 200_000, "and the machine is used"
 
