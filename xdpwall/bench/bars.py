@@ -16,14 +16,17 @@ RATIO_TO_BARE: dict[str, float] = {
 RATIO_V6_TO_V4 = 1.15
 """A job in IPv6, at most this many times the same in IPv4."""
 
-RATIO_TO_PEER: dict[str, tuple[str, float]] = {
+RATIO_TO_PEER: dict[str, tuple[str, float | None]] = {
     "xdp-filter-1k": ("blocked-1k", 0.9),
     "nft-set-1k": ("blocked-1k", 0.25),
     "nft-set-100k": ("blocked-100k", 0.25),
     "nft-meter": ("over-limit", 0.25),
     "nft-meter-flood": ("flood", 0.25),
+    "hashlimit": ("over-limit", None),
+    "hashlimit-flood": ("flood", None),
 }
-"""By row of a peer: our row that does the same job, and at most how many times the peer's nanoseconds it may take."""
+"""By row of a peer: our row that does the same job, and at most how many times the peer's nanoseconds it may take;
+None asks for nothing."""
 
 CONTROL: dict[str, float] = {
     "snapshot_1m_ms": 20.0,

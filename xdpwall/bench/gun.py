@@ -91,11 +91,11 @@ class Gun:
         self._tally.close()
         self._module.close()
 
-    def live(self, lab: Lab, traffic: Traffic, packets: int) -> Shot:
-        """Send packets to the first link of a lab."""
+    def live(self, lab: Lab, traffic: Traffic, packets: int, *, tally: bool = False) -> Shot:
+        """Send packets to the first link of a lab. ``tally``: count what each source of the list sends."""
         link = lab.wall_links[0]
         frame = Frame(link, traffic)
-        self._aim(frame)
+        self._aim(frame, tally=tally)
         before = _received(lab)
 
         def fire() -> int:
@@ -117,15 +117,23 @@ class Gun:
         )
 
     def dry(
-        self, link: network.Link, program: int, traffic: Traffic, repeat: int, *, tally: bool = False
+        self, link: network.Link, program: int, traffic: Traffic, repeat: int, *, cpu: int | None = None
     ) -> int:
-        """Show packets to a program with no interface; gives the kernel's mean in ns, whole."""
+        """Show packets to a program with no interface; gives the kernel's mean in ns, whole.
+
+        Args:
+            link: whose addresses the packets carry.
+            program: file descriptor.
+            traffic: what to show.
+            repeat: how many packets.
+            cpu: where to run; where live frames are received when None.
+        """
         frame = Frame(link, traffic)
-        self._aim(frame, tally=tally)
+        self._aim(frame)
         sys_bpf.map_update(self._module.map_fd("tested"), bytes(4), struct.pack("=I", program))
 
         def run() -> int:
-            _stay(flood_cpu())
+            _stay(flood_cpu() if cpu is None else cpu)
             return sys_bpf.test_run(self._spoof, frame.data, repeat=repeat).duration_ns
 
         return namespaces.inside(self._home.namespace("net"), run)

@@ -53,7 +53,7 @@ def peer_ratios(name: str, measured: Mapping[str, Series]) -> Result:
     base = measured.get(BARE[4])
     if base is not None:
         found |= _ratio("ratio", ratios(measured[name].ns, base.ns), None)
-    ours, bar = bars.RATIO_TO_PEER.get(name, ("", None))
+    ours, bar = bars.RATIO_TO_PEER[name]
     if ours in measured:
         found["ours"] = ours
         found |= _ratio("ours_to_peer", ratios(measured[ours].ns, measured[name].ns), bar)

@@ -10,17 +10,32 @@ from xdpwall.interface.cli.units import scaled
 
 _MET = {True: "met", False: "MISSED", None: ""}
 _STYLE = {True: "", False: "red", None: ""}
+_NUMBERS = (
+    Column("NS", right=True),
+    Column("LEAST", right=True),
+    Column("QUARTILES", right=True),
+    Column("RATE", right=True),
+    Column("X BARE", right=True),
+)
+_VERDICT = (Column("BAR", right=True), Column(""))
 
 
 def show(result: dict[str, Any]) -> None:
     """Draw everything."""
     _machine(result)
-    _rows(result["rows"])
-    say("")
+    if result.get("rows"):
+        _rows(result["rows"])
+    if result.get("peers"):
+        _peers(result["peers"])
+    for one in result.get("missing", []):
+        say(f"not measured: {one['name']}: {one['reason']} ({one['hint']})")
+    _control(result.get("control", []), result.get("accuracy"))
     missed = result["missed"]
     say("every bar is met" if not missed else f"{len(missed)} missed:")
     for line in missed:
         say(f"  {line}")
+    if result["quick"]:
+        say("quick run: these figures only show that everything works")
 
 
 def _machine(result: dict[str, Any]) -> None:
@@ -37,37 +52,89 @@ def _machine(result: dict[str, Any]) -> None:
     say("")
 
 
+def _numbers(row: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['median_ns']:.0f}",
+        f"{row['least_ns']:.0f}",
+        f"{row['q1_ns']:.0f}-{row['q3_ns']:.0f}",
+        scaled(row["pps"], "pps"),
+        f"{row['ratio']:.2f}" if "ratio" in row else "",
+    ]
+
+
+def _bar(row: dict[str, Any], key: str) -> list[str]:
+    bar = row.get(f"{key}_bar")
+    return ["" if bar is None else f"{bar:g}", _MET[row.get(f"{key}_met")]]
+
+
 def _rows(rows: list[dict[str, Any]]) -> None:
     columns = (
         Column("DATA PATH", style="bold"),
-        Column("NS", right=True),
-        Column("LEAST", right=True),
-        Column("SPREAD", right=True),
-        Column("RATE", right=True),
-        Column("X BARE", right=True),
-        Column("BAR", right=True),
-        Column(""),
+        *_NUMBERS,
+        *_VERDICT,
         Column("X IPV4", right=True),
+        *_VERDICT,
         Column("TEST RUN", right=True),
     )
     lines, styles = [], []
     for row in rows:
-        met = row["ratio_met"]
-        if row.get("ratio_to_v4_met") is False:
-            met = False
+        six = row["family"] == 6
         lines.append(
             [
-                f"{row['title']}, IPv6" if row["family"] == 6 else row["title"],
-                f"{row['median_ns']:.0f}",
-                f"{row['least_ns']:.0f}",
-                f"{row['q1_ns']:.0f}-{row['q3_ns']:.0f}",
-                scaled(row["pps"], "pps"),
-                f"{row['ratio']:.2f}",
-                "" if row["ratio_bar"] is None else f"{row['ratio_bar']:g}",
-                _MET[row["ratio_met"]],
+                f"{row['title']}, IPv6" if six else row["title"],
+                *_numbers(row),
+                *_bar(row, "ratio"),
                 f"{row['ratio_to_v4']:.2f}" if "ratio_to_v4" in row else "",
+                *_bar(row, "ratio_to_v4"),
                 f"{row['added_ns']:+.0f} ns",
             ]
         )
-        styles.append(_STYLE[met])
+        styles.append(_STYLE[False not in (row["ratio_met"], row.get("ratio_to_v4_met"))])
     table(columns, lines, styles)
+    say("")
+
+
+def _peers(rows: list[dict[str, Any]]) -> None:
+    columns = (Column("PEER", style="bold"), *_NUMBERS, Column("OURS / PEER", right=True), *_VERDICT)
+    lines = [
+        [
+            row["title"],
+            *_numbers(row),
+            f"{row['ours_to_peer']:.2f}" if "ours_to_peer" in row else "",
+            *_bar(row, "ours_to_peer"),
+        ]
+        for row in rows
+    ]
+    table(columns, lines, [_STYLE[row.get("ours_to_peer_met")] for row in rows])
+    say("")
+
+
+def _control(figures: list[dict[str, Any]], accuracy: dict[str, Any] | None) -> None:
+    lines, styles = [], []
+    for one in figures:
+        quartiles = f"{one['q1']:.1f}-{one['q3']:.1f}" if "q1" in one else ""
+        bar = "" if one["bar"] is None else f"{one['bar']:g}"
+        lines.append([one["title"], f"{one['value']:.1f} {one['unit']}", quartiles, bar, _MET[one["met"]]])
+        styles.append(_STYLE[one["met"]])
+    if accuracy is not None:
+        for key in ("median", "worst"):
+            met = accuracy[f"{key}_met"]
+            lines.append(
+                [
+                    f"{key} error of {accuracy['heavy_sources']:,} heavy sources in a spoofed flood",
+                    f"{accuracy[key + '_percent']:.3f} %",
+                    "",
+                    f"{accuracy[key + '_bar_percent']:g}",
+                    _MET[met],
+                ]
+            )
+            styles.append(_STYLE[met])
+    if lines:
+        columns = (
+            Column("CONTROL", style="bold"),
+            Column("", right=True),
+            Column("QUARTILES", right=True),
+            *_VERDICT,
+        )
+        table(columns, lines, styles)
+        say("")
