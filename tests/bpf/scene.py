@@ -32,6 +32,9 @@ from xdpwall.reasons import Reason
 DROP, PASS = 1, 2
 """XDP_DROP and XDP_PASS of the kernel's uapi/linux/bpf.h."""
 
+NATIVE, GENERIC = 1, 2
+"""XDP_ATTACHED_DRV and XDP_ATTACHED_SKB of the kernel's uapi/linux/if_link.h."""
+
 NO_LIMITS: dict[str, Any] = {
     section: dict.fromkeys(("pps", "bps", "syn", "udp", "icmp"), 0) for section in ("source", "prefix")
 }
@@ -151,6 +154,15 @@ class Scene:
         """The kernel's number of an interface."""
         with self.netlink() as ipr:
             return int(ipr.link_lookup(ifname=name)[0])
+
+    def on(self, name: str) -> tuple[int, int]:
+        """How a program sits on an interface, NATIVE, GENERIC or 0, and its id; asked by netlink, not of the wall."""
+        with self.netlink() as ipr:
+            (link,) = ipr.get_links(ipr.link_lookup(ifname=name)[0])
+        xdp = link.get_attr("IFLA_XDP")
+        # pyroute2 gives this number a name.
+        mode = {None: 0, "xdp": NATIVE, "xdpgeneric": GENERIC}[xdp.get_attr("IFLA_XDP_ATTACHED")]
+        return mode, int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0)
 
     def delete_link(self, name: str) -> None:
         """Remove an interface."""

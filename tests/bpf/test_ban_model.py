@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.bpf.packets import frame_from
 from tests.bpf.scene import Probe
 from tests.bpf.test_expiry import HOUR, MINUTE, ago
+from xdpwall.dataplane.gate import GateList
+from xdpwall.dataplane.mapped import MappedArray
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
@@ -60,6 +62,16 @@ def put(probe: Probe, batch: list[tuple[Prefix, int | None]]) -> None:
             probe.wall.bans.put(*part[0])
         else:
             probe.wall.bans.put_many(part)
+
+
+def open_gates(probe: Probe) -> int:
+    """How many words of the gates of bans are not zero."""
+    count = 0
+    for name, first, stride in (("ban4_gate", 0, 1), ("ban6_gate", 0, 1), ("gate", GateList.BAN, 4)):
+        array = MappedArray(probe.wall._pins, name)
+        count += sum(1 for word in array.words.tolist()[first::stride] if word)
+        array.close()
+    return count
 
 
 def check(probe: Probe, model: dict[Prefix, int | None]) -> None:
@@ -113,3 +125,6 @@ def test_any_history(lists: Probe, history: list[Step]) -> None:
             bans.clear()
             model = {}
         check(lists, model)
+    bans.remove_many(model)
+    bans.sweep()
+    assert (len(bans), open_gates(lists)) == (0, 0), "no look-up is left behind"

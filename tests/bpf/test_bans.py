@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bans: what each kind stops and what it does not, its counters, and what it yields to."""
+"""Bans: what each kind stops and what it does not, its counters, many at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.bpf.packets import TCP, UDP, frame4, frame6, frame_from, tcp, udp
 from tests.bpf.scene import DROP, PASS, Probe
+from tests.bpf.test_prefix_bans import is_possible
 from xdpwall.dataplane.interface import KernelBan
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
@@ -62,189 +63,6 @@ def test_lifting_a_ban(lists: Probe) -> None:
         assert not bans.remove(prefix)
         assert bans.get(prefix) is None
         assert lists.run(packet) == PASSES
-
-
-# --- prefixes --------------------------------------------------------------------------------------------------------
-
-
-def is_possible(address: Address) -> bool:
-    """Whether a host can send from here at all, by the registries that Python's library carries."""
-    if isinstance(address, ipaddress.IPv6Address) and int(address) >> 64 == 0:
-        return False
-    broadcast = address == ipaddress.IPv4Address("255.255.255.255")
-    first = int(address) >> 24 == 0 and address.version == 4
-    return not (address.is_multicast or address.is_loopback or address.is_unspecified or broadcast or first)
-
-
-V4_MIDDLE, V6_MIDDLE = "165.165.165.165", "a5a5:a5a5:a5a5:a5a5:a5a5:a5a5:a5a5:a5a5"
-
-
-@pytest.mark.parametrize(
-    ("middle", "length"),
-    [*((V4_MIDDLE, n) for n in range(1, 33)), *((V6_MIDDLE, n) for n in range(1, 129))],
-)
-def test_a_prefix_of_every_length(lists: Probe, middle: str, length: int) -> None:
-    """Its first, middle and last address are stopped, those just outside are not."""
-    network = ipaddress.ip_network(f"{middle}/{length}", strict=False)
-    prefix = Prefix(network.network_address.packed, length)
-    exact = BANNED_SOURCE if prefix.is_source else BANNED_PREFIX
-    family = type(network.network_address)
-    first, last = int(network.network_address), int(network.broadcast_address)
-    inside: list[Address] = [a for a in (family(first), family(last), family(middle)) if is_possible(a)]
-    outside: list[Address] = [
-        family(n)
-        for n in (first - 1, last + 1)
-        if 0 <= n < 1 << network.max_prefixlen and is_possible(family(n))
-    ]
-    assert inside
-    assert outside or length == 1
-    before = {address: lists.run(frame_from(str(address))) for address in [*inside, *outside]}
-    assert set(before.values()) == {PASSES}
-    ban(lists, str(network))
-    assert {str(a): lists.run(frame_from(str(a))) for a in inside} == {str(a): exact for a in inside}
-    assert {str(a): lists.run(frame_from(str(a))) for a in outside} == {str(a): PASSES for a in outside}
-    held = lists.wall.bans.get(prefix)
-    assert held is not None
-    assert held.packets == len(inside)
-    assert lists.wall.bans.remove(prefix)
-    assert {lists.run(frame_from(str(a))) for a in inside} == {PASSES}
-
-
-def test_the_longest_of_nested_bans_counts(lists: Probe) -> None:
-    ban(lists, "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3")
-    for source, prefix in (
-        ("10.9.9.9", "10.0.0.0/8"),
-        ("10.1.9.9", "10.1.0.0/16"),
-        ("10.1.2.9", "10.1.2.0/24"),
-        ("10.1.2.3", "10.1.2.3"),
-    ):
-        assert lists.run(frame4(source=source)).verdict == DROP
-        held = lists.wall.bans.get(Prefix.parse(prefix))
-        assert held is not None
-        assert held.packets == 1
-    assert lists.run(frame4(source="11.0.0.0")) == PASSES
-
-
-def test_lifting_the_outer_of_nested_bans_leaves_the_inner(lists: Probe) -> None:
-    ban(lists, "10.0.0.0/8", "10.1.2.0/24")
-    lists.wall.bans.remove(Prefix.parse("10.0.0.0/8"))
-    assert lists.run(frame4(source="10.1.2.9")) == BANNED_PREFIX
-    assert lists.run(frame4(source="10.1.3.9")) == PASSES
-
-
-def test_lifting_the_inner_of_nested_bans_leaves_the_outer(lists: Probe) -> None:
-    """Lifting a single ban is no exception from a wider one: `allow` is for that."""
-    ban(lists, "10.0.0.0/8", "10.1.2.0/24", "10.1.2.3")
-    lists.wall.bans.remove_many([Prefix.parse("10.1.2.0/24"), Prefix.parse("10.1.2.3")])
-    assert lists.run(frame4(source="10.1.2.3")) == BANNED_PREFIX
-
-
-def test_a_gate_is_shared(lists: Probe) -> None:
-    """Two prefixes in one /16 share a gate bit: lifting one must not close it on the other."""
-    ban(lists, "10.1.2.0/24", "10.1.3.0/24", "2001:db8:1::/48", "2001:db8:2::/48")
-    lists.wall.bans.remove(Prefix.parse("10.1.2.0/24"))
-    lists.wall.bans.remove(Prefix.parse("2001:db8:1::/48"))
-    assert lists.run(frame4(source="10.1.3.9")) == BANNED_PREFIX
-    assert lists.run(frame6(source="2001:db8:2::9")) == BANNED_PREFIX
-
-
-# --- the two families, the allowlist, malformed ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("banned", "stopped", "free"),
-    [
-        ("192.0.2.9", "192.0.2.9", "2001:db8::ffff:c000:209"),
-        ("192.0.2.9", "192.0.2.9", "2001:db8:c000:209::1"),
-        ("192.0.2.9", "192.0.2.9", "c000:209::1"),
-        ("192.0.2.9", "192.0.2.9", "64:ff9b::192.0.2.9"),
-        ("192.0.2.9", "192.0.2.9", "2002:c000:209::1"),
-        ("2001:db8:c000:209::/64", "2001:db8:c000:209::1", "192.0.2.9"),
-        ("c000:200::/32", "c000:200::1", "192.0.2.9"),
-        ("192.0.0.0/16", "192.0.2.9", "c000:200::1"),
-        ("c000::/16", "c000:200::1", "192.0.2.9"),
-    ],
-)
-def test_the_families_do_not_meet(lists: Probe, banned: str, stopped: str, free: str) -> None:
-    ban(lists, banned)
-    assert lists.run(frame_from(stopped)).verdict == DROP
-    assert lists.run(frame_from(free)) == PASSES
-
-
-def test_mapped_text_bans_the_ipv4_address(lists: Probe) -> None:
-    """``::ffff:192.0.2.9`` is how some logs write an IPv4 source."""
-    ban(lists, "::ffff:192.0.2.9")
-    assert lists.run(frame4(source="192.0.2.9")) == BANNED_SOURCE
-
-
-@pytest.mark.parametrize(
-    ("allowed", "inside", "outside"),
-    [
-        ("10.1.2.3", ["10.1.2.3"], ["10.1.2.2", "10.1.2.4"]),
-        ("10.1.2.0/24", ["10.1.2.0", "10.1.2.255"], ["10.1.1.255", "10.1.3.0"]),
-        ("10.0.0.0/9", ["10.0.0.0", "10.127.255.255"], ["9.255.255.255", "10.128.0.0"]),
-        ("10.1.2.4/31", ["10.1.2.4", "10.1.2.5"], ["10.1.2.3", "10.1.2.6"]),
-        ("2001:db8::/32", ["2001:db8::", "2001:db8:ffff::1"], ["2001:db7:ffff::1", "2001:db9::"]),
-        ("2001:db8:1:2::/64", ["2001:db8:1:2::", "2001:db8:1:2:f::"], ["2001:db8:1:1::", "2001:db8:1:3::"]),
-        ("2001:db8::5", ["2001:db8::5"], ["2001:db8::4", "2001:db8::6", "2001:db8:0:1::5"]),
-        ("2001:db8::/127", ["2001:db8::", "2001:db8::1"], ["2001:db8::2"]),
-    ],
-)
-def test_the_allowlist_beats_bans_at_its_boundaries(
-    lists: Probe, allowed: str, inside: list[str], outside: list[str]
-) -> None:
-    ban(
-        lists,
-        "8.0.0.0/5",
-        "2001:d00::/24",
-        *(s if "." in s else f"{s}/64" for s in ["10.1.2.3", "2001:db8::"]),
-    )
-    lists.wall.allow.put(Prefix.parse(allowed))
-    for source in inside:
-        assert lists.run(frame_from(source)) == (PASS, Reason.PASS_ALLOWED)
-    for source in outside:
-        assert lists.run(frame_from(source)).verdict == DROP
-    assert list(lists.wall.allow.entries()) == [Prefix.parse(allowed)]
-    assert lists.wall.allow.remove(Prefix.parse(allowed))
-    assert not lists.wall.allow.remove(Prefix.parse(allowed))
-    for source in inside:
-        assert lists.run(frame_from(source)).verdict == DROP
-
-
-def test_an_allowed_prefix_within_a_banned_one_and_the_reverse(lists: Probe) -> None:
-    """Allowed is allowed, however much longer the ban's prefix is."""
-    lists.wall.allow.put(Prefix.parse("10.0.0.0/8"))
-    ban(lists, "10.1.2.3", "10.1.2.0/24")
-    assert lists.run(frame4(source="10.1.2.3")) == (PASS, Reason.PASS_ALLOWED)
-
-
-def test_malformed_beats_the_allowlist(lists: Probe) -> None:
-    lists.wall.allow.put(Prefix.parse("10.0.0.0/8"))
-    lists.wall.allow.put(Prefix.parse("2001:db8::/32"))
-    assert lists.run(frame4(tcp(0), TCP, source="10.1.2.3")) == (DROP, Reason.TCP_FLAGS)
-    assert lists.run(frame6(tcp(0), TCP, source="2001:db8::1")) == (DROP, Reason.TCP_FLAGS)
-    lists.wall.allow.put(Prefix.parse("127.0.0.0/8"))
-    assert lists.run(frame4(source="127.0.0.1")) == (DROP, Reason.SOURCE_IMPOSSIBLE)
-
-
-def test_malformed_beats_a_ban(lists: Probe) -> None:
-    """One reason a packet; the first that is met."""
-    ban(lists, "10.1.2.3")
-    assert lists.run(frame4(tcp(0), TCP, source="10.1.2.3")) == (DROP, Reason.TCP_FLAGS)
-
-
-def test_everything_allowed(lists: Probe) -> None:
-    """A /0 in each list: the gates open everywhere, and each family keeps to itself."""
-    lists.wall.allow.put(Prefix.parse("0.0.0.0/0"))
-    ban(lists, "1.2.3.4", "2001:db8::/64", "2001:db8:1::/48")
-    assert lists.run(frame4(source="1.2.3.4")) == (PASS, Reason.PASS_ALLOWED)
-    assert lists.run(frame6(source="2001:db8::1")) == BANNED_SOURCE
-    lists.wall.allow.put(Prefix.parse("::/0"))
-    assert lists.run(frame6(source="2001:db8::1")) == (PASS, Reason.PASS_ALLOWED)
-    assert lists.run(frame6(source="2001:db8:1:9::1")) == (PASS, Reason.PASS_ALLOWED)
-
-
-# --- counters, round trip, many --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

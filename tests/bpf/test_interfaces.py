@@ -10,14 +10,12 @@ from contextlib import contextmanager
 import pytest
 
 from tests.bpf.packets import DEST_OPTIONS, TCP, UDP, VLAN, frame4, frame6, options_header, tcp, udp
-from tests.bpf.scene import DROP, PASS, Probe, Scene, lean, scene
+from tests.bpf.scene import DROP, GENERIC, NATIVE, PASS, Probe, Scene, lean, scene
 from xdpwall.dataplane import sys_bpf
 from xdpwall.errors import ForeignProgramError, KernelError, NotFoundError
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
-NATIVE, GENERIC = 1, 2
-"""XDP_ATTACHED_DRV and XDP_ATTACHED_SKB of the kernel's uapi/linux/if_link.h."""
 PASS_ALL = bytes.fromhex("b7000000020000009500000000000000")
 FLAGS = {"native": sys_bpf.XDP_FLAGS_DRV_MODE, "generic": sys_bpf.XDP_FLAGS_SKB_MODE}
 
@@ -27,16 +25,6 @@ def place() -> Iterator[Scene]:
     """A scene with one interface and nothing loaded."""
     with scene() as made:
         yield made
-
-
-def on(place: Scene, name: str) -> tuple[int, int]:
-    """How a program sits on an interface, and its id; by netlink, not by us. (0, 0) for none."""
-    with place.netlink() as ipr:
-        (link,) = ipr.get_links(ipr.link_lookup(ifname=name)[0])
-        xdp = link.get_attr("IFLA_XDP")
-        # pyroute2 gives this number a name.
-        mode = {None: 0, "xdp": NATIVE, "xdpgeneric": GENERIC}[xdp.get_attr("IFLA_XDP_ATTACHED")]
-        return mode, int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0)
 
 
 def add_bridge(place: Scene, name: str) -> None:
@@ -73,11 +61,11 @@ def test_modes(place: Scene, mode: str, attached: int) -> None:
     report = place.load(lean(mode=mode))
     assert report.warnings == []
     assert report.interfaces[0].mode == ("generic" if attached == GENERIC else "native")
-    assert on(place, "wt0")[0] == attached
+    assert place.on("wt0")[0] == attached
     with place.open() as wall:
         (state,) = wall.interfaces()
         assert (state.mode, state.attached) == (report.interfaces[0].mode, True)
-        assert on(place, "wt0")[1] == state.program_id == state.expected_id
+        assert place.on("wt0")[1] == state.program_id == state.expected_id
 
 
 def test_a_driver_without_native_mode_falls_back_and_says_so(place: Scene) -> None:
@@ -87,7 +75,7 @@ def test_a_driver_without_native_mode_falls_back_and_says_so(place: Scene) -> No
     assert report.interfaces[0].mode == "generic"
     assert len(report.warnings) == 1
     assert "v0.100 has no native mode" in report.warnings[0]
-    assert on(place, "v0.100")[0] == GENERIC
+    assert place.on("v0.100")[0] == GENERIC
     with place.open() as wall:
         assert [(state.name, state.attached) for state in wall.interfaces()] == [("v0.100", True)]
         probe = Probe(wall, "v0.100")
@@ -105,7 +93,7 @@ def test_native_mode_that_cannot_be_had_is_an_error(place: Scene) -> None:
     assert "v0.100" in caught.value.message
     assert caught.value.hint
     assert not place.paths.pins.exists()
-    assert on(place, "v0.100") == (0, 0)
+    assert place.on("v0.100") == (0, 0)
 
 
 def test_names_that_look_alike_are_pinned_apart(place: Scene) -> None:
@@ -117,7 +105,7 @@ def test_names_that_look_alike_are_pinned_apart(place: Scene) -> None:
         states = wall.interfaces()
         assert [state.name for state in states] == names
         assert len({state.program_id for state in states}) == len(names)
-        assert all(on(place, state.name)[1] == state.program_id for state in states)
+        assert all(place.on(state.name)[1] == state.program_id for state in states)
 
 
 # --- other people's programs -----------------------------------------------------------------------------------------
@@ -127,7 +115,7 @@ def test_names_that_look_alike_are_pinned_apart(place: Scene) -> None:
 @pytest.mark.parametrize(("mode", "how"), [("native", "link"), ("generic", "link"), ("native", "netlink")])
 def test_a_foreign_program_is_left_alone(place: Scene, mode: str, how: str, ours: str) -> None:
     with foreign(place, "wt0", mode, how) as ident:
-        before = on(place, "wt0")
+        before = place.on("wt0")
         assert before == (GENERIC if mode == "generic" else NATIVE, ident)
         with pytest.raises(ForeignProgramError) as caught:
             place.load(lean(mode=ours))
@@ -135,7 +123,7 @@ def test_a_foreign_program_is_left_alone(place: Scene, mode: str, how: str, ours
         assert str(ident) in caught.value.message
         assert caught.value.hint
         assert caught.value.exit_code == 5
-        assert on(place, "wt0") == before
+        assert place.on("wt0") == before
         assert not place.paths.pins.exists()
 
 
@@ -145,8 +133,8 @@ def test_a_first_load_is_whole_or_not_at_all(place: Scene) -> None:
     with foreign(place, "wt1", "native", "link") as ident:
         with pytest.raises(ForeignProgramError):
             place.load(lean(), interfaces=["wt0", "wt1"])
-        assert on(place, "wt0") == (0, 0)
-        assert on(place, "wt1") == (NATIVE, ident)
+        assert place.on("wt0") == (0, 0)
+        assert place.on("wt1") == (NATIVE, ident)
         assert not place.paths.pins.exists()
 
 
@@ -158,7 +146,7 @@ def test_a_wall_that_stands_goes_on_when_a_further_interface_is_taken(place: Sce
     with foreign(place, "wt1", "native", "netlink") as ident:
         with pytest.raises(ForeignProgramError):
             place.load(lean(), interfaces=["wt1"])
-        assert on(place, "wt1") == (NATIVE, ident)
+        assert place.on("wt1") == (NATIVE, ident)
     with place.open() as wall:
         (state,) = wall.interfaces()
         assert (state.name, state.attached) == ("wt0", True)
@@ -170,12 +158,12 @@ def test_a_wall_that_stands_goes_on_when_a_further_interface_is_taken(place: Sce
 def test_nobody_replaces_ours_by_netlink(place: Scene) -> None:
     """The link owns the place: `ip link set xdp off` and others' attachments are refused by the kernel."""
     place.load(lean())
-    before = on(place, "wt0")
+    before = place.on("wt0")
     with pytest.raises(Exception, match="busy"), foreign(place, "wt0", "native", "netlink"):
         pass
     with place.netlink() as ipr, pytest.raises(Exception, match="busy"):
         ipr.link("set", index=ipr.link_lookup(ifname="wt0")[0], xdp={"attrs": [("IFLA_XDP_FD", -1)]})
-    assert on(place, "wt0") == before
+    assert place.on("wt0") == before
 
 
 # --- coming and going ------------------------------------------------------------------------------------------------
@@ -205,13 +193,13 @@ def test_an_interface_that_vanishes_and_comes_back(place: Scene, mode: str) -> N
         place.add_veth("wt0", "wp0")
         (back,) = wall.interfaces()
         assert not back.attached
-        assert on(place, "wt0") == (0, 0)
+        assert place.on("wt0") == (0, 0)
         assert wall.reattach("wt0")
         (after,) = wall.interfaces()
         assert after.attached
         assert (after.program_id, after.mode) == (before.program_id, mode)
         assert after.ifindex != before.ifindex
-        assert on(place, "wt0") == (NATIVE if mode == "native" else GENERIC, before.program_id)
+        assert place.on("wt0") == (NATIVE if mode == "native" else GENERIC, before.program_id)
         assert wall.verdicts() == counts
         probe = Probe(wall, "wt0")
         assert probe.run(frame4(source="1.2.3.4")) == (DROP, Reason.BANNED_SOURCE)
@@ -225,7 +213,7 @@ def test_a_place_that_was_taken_meanwhile(place: Scene) -> None:
     with foreign(place, "wt0", "native", "link") as ident, place.open() as wall:
         with place.inside(), pytest.raises(ForeignProgramError):
             wall.reattach("wt0")
-        assert on(place, "wt0") == (NATIVE, ident)
+        assert place.on("wt0") == (NATIVE, ident)
 
 
 def test_a_load_while_an_interface_is_away(place: Scene) -> None:

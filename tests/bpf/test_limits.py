@@ -18,7 +18,8 @@ from tests.bpf.test_meters import prefix, source
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
-METERS = {"enabled": True, "sources": 1024, "prefixes": 256}
+METERS = {"enabled": True, "sources": 131_072, "prefixes": 131_072}
+"""So large that a new source finds a free place at once: limits are exact for whoever has one."""
 OFF = {"pps": 0, "bps": 0, "syn": 0, "udp": 0, "icmp": 0}
 PPS, SYNS = 50, 10
 BPS = 8 * 131_072

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads on a loaded wall, unload, and loads that end in the middle."""
+"""Loads on a loaded wall: what stays, what is swapped, what is refused."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +14,8 @@ from tests.bpf.test_meters import source
 from xdpwall.config import Config
 from xdpwall.dataplane import sys_bpf
 from xdpwall.dataplane.interface import Count
-from xdpwall.dataplane.loader import load, unload
-from xdpwall.errors import InputError, LayoutError, NotFoundError, NotLoadedError, RefusedError
-from xdpwall.lab import namespaces
+from xdpwall.dataplane.loader import load
+from xdpwall.errors import LayoutError
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
@@ -29,9 +23,6 @@ from xdpwall.reasons import Reason
 def metered() -> Config:
     """Small, with meters."""
     return lean(meters={**LEAN["meters"], "enabled": True})
-
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -147,161 +138,6 @@ def test_the_configs_allowlist_is_in_force_at_once(place: Scene) -> None:
         probe.close()
 
 
-# --- unload ----------------------------------------------------------------------------------------------------------
-
-
-def attached(place: Scene, name: str) -> int:
-    """Id of the XDP program on an interface, by netlink."""
-    with place.netlink() as ipr:
-        (link,) = ipr.get_links(ipr.link_lookup(ifname=name)[0])
-        xdp = link.get_attr("IFLA_XDP")
-        return int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp is not None else 0
-
-
-def test_unload_leaves_nothing(place: Scene) -> None:
-    place.load(lean())
-    assert attached(place, "wt0")
-    report = unload(place.paths)
-    assert report.removed
-    assert report.interfaces == ["wt0", "wt1"]
-    assert not place.paths.pins.exists()
-    assert not place.pins.staging.exists()
-    assert (attached(place, "wt0"), attached(place, "wt1")) == (0, 0)
-    with pytest.raises(NotLoadedError):
-        unload(place.paths)
-    with pytest.raises(NotLoadedError):
-        place.open()
-
-
-def test_unload_of_one_interface(place: Scene) -> None:
-    """The wall goes on on the other; the last one takes the wall with it."""
-    place.load(lean())
-    with pytest.raises(NotFoundError) as caught:
-        unload(place.paths, ["wt0", "nonesuch"])
-    assert "wt0, wt1" in (caught.value.hint or "")
-    assert attached(place, "wt0")
-    assert not unload(place.paths, ["wt0"]).removed
-    assert attached(place, "wt0") == 0
-    assert attached(place, "wt1")
-    with place.open() as wall:
-        assert [state.name for state in wall.interfaces()] == ["wt1"]
-    assert place.load(lean(), interfaces=["wt0"]).interfaces[0].swapped is False
-    assert not unload(place.paths, ["wt1"]).removed
-    assert unload(place.paths, ["wt0"]).removed
-    assert not place.paths.pins.exists()
-
-
-def test_unload_when_an_interface_has_gone(place: Scene) -> None:
-    place.load(lean())
-    place.delete_link("wt0")
-    assert unload(place.paths).removed
-    assert attached(place, "wt1") == 0
-    assert not place.paths.pins.exists()
-
-
-# --- loads that fail or end in the middle ----------------------------------------------------------------------------
-
-
-def test_no_interface_named(place: Scene) -> None:
-    with pytest.raises(InputError):
-        place.load(lean(), interfaces=[])
-    assert not place.paths.pins.exists()
-
-
-def test_an_interface_that_is_not_there(place: Scene) -> None:
-    with pytest.raises(NotFoundError) as caught:
-        place.load(lean(), interfaces=["wt0", "nonesuch"])
-    assert "nonesuch" in caught.value.message
-    assert "wt1" in (caught.value.hint or "")
-    assert not place.paths.pins.exists()
-    assert attached(place, "wt0") == 0
-
-
-def test_two_loads_at_once(place: Scene) -> None:
-    """The second is refused at once; so is an unload."""
-    with place.pins.exclusive():
-        with pytest.raises(RefusedError):
-            place.load(lean())
-        with pytest.raises(RefusedError):
-            unload(place.paths)
-    assert not place.paths.pins.exists()
-    assert place.load(lean()).fresh
-
-
-def test_other_instances_are_not_concerned(place: Scene) -> None:
-    with scene() as other, other.pins.exclusive():
-        place.load(lean())
-        assert not other.paths.pins.exists()
-
-
-KILLED = """
-import json, os, signal, sys
-from xdpwall.config import Config
-from xdpwall.dataplane import attach, loader, pins
-from xdpwall.paths import Paths
-
-def end(*args, **kwargs):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-{where} = end
-loader.load(Config.from_mapping(json.loads(sys.argv[2])), Paths(sys.argv[1]), ["wt0"])
-"""
-
-
-@pytest.mark.parametrize(
-    ("where", "half"),
-    [
-        ("pins.Pins.commit", False),
-        ("attach.attach", True),
-        ("attach.replace_pin", True),
-    ],
-)
-def test_a_load_that_is_killed(place: Scene, where: str, half: bool) -> None:
-    """Before the wall is in place there is none; after that there is one, which the next load completes."""
-    done = subprocess.run(
-        [
-            "nsenter",
-            f"--net={namespaces.path_of(place.name)}",
-            sys.executable,
-            "-c",
-            KILLED.format(where=where),
-            place.name,
-            json.dumps(LEAN),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    if half:
-        with place.open() as wall:
-            assert not any(state.attached for state in wall.interfaces())
-    else:
-        assert place.pins.staging.exists()
-        with pytest.raises(NotLoadedError):
-            place.open()
-    assert attached(place, "wt0") == 0, "a link that nobody pinned goes with its process"
-    report = place.load(lean(), interfaces=["wt0"])
-    assert report.fresh != half
-    assert not place.pins.staging.exists()
-    with place.open() as wall:
-        assert [state.attached for state in wall.interfaces()] == [True]
-        probe = Probe(wall, "wt0")
-        assert probe.run(frame4()) == (PASS, Reason.PASS)
-        probe.close()
-
-
-def test_what_a_killed_load_left_is_removed_by_unload(place: Scene) -> None:
-    staged = place.pins.stage()
-    fd = sys_bpf.prog_load(bytes.fromhex("b7000000020000009500000000000000"), "left")
-    sys_bpf.obj_pin(fd, staged.clock)
-    os.close(fd)
-    with pytest.raises(NotLoadedError):
-        unload(place.paths)
-    assert not place.pins.staging.exists()
-
-
 def test_pins_of_another_version_are_refused(place: Scene) -> None:
     """The layout's number stands in the wall: an upgrade that changed a struct does not read garbage."""
     place.load(lean())
@@ -314,7 +150,7 @@ def test_pins_of_another_version_are_refused(place: Scene) -> None:
     assert "another version" in caught.value.message
     with pytest.raises(LayoutError):
         place.load(lean())
-    assert attached(place, "wt0"), "it goes on dropping meanwhile"
+    assert place.on("wt0")[1], "it goes on dropping meanwhile"
     sys_bpf.map_update(map_fd, bytes(4), raw)
     os.close(map_fd)
 
