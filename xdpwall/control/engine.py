@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 
 from xdpwall.clock import Clock
 from xdpwall.config import Config
-from xdpwall.control import record, settings, views
+from xdpwall.control import record, settings
+from xdpwall.control.comparison import Comparison
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import Desk
 from xdpwall.control.health import Health
+from xdpwall.control.keeper import Keeper
 from xdpwall.control.logs import Throttle
 from xdpwall.control.protect import protected
 from xdpwall.control.reconcile import Mended, Reconciler
@@ -25,8 +27,8 @@ from xdpwall.control.results import State
 from xdpwall.control.sentinel import Sentinel
 from xdpwall.control.store import Store
 from xdpwall.control.traffic import Traffic
-from xdpwall.dataplane.interface import Dataplane, InterfaceState, WallInfo
-from xdpwall.errors import DataplaneError, ForeignProgramError, NotLoadedError
+from xdpwall.dataplane.interface import Dataplane
+from xdpwall.errors import DataplaneError
 from xdpwall.model import Prefix
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,6 @@ _ATTACK_PPS = 100
 _CLOCK_STEP_MS = 1_000
 _REPLACE_NS = 10_000_000_000
 _PRUNE_NS = 3_600_000_000_000
-_SCAN_SHARE = 50
-"""A comparison with the kernel takes at most one part in so many of the time: with many bans it takes longer."""
 
 
 class Engine:
@@ -72,21 +72,20 @@ class Engine:
         self.throttle = Throttle(logging.getLogger("xdpwall"))
         self.desk = Desk(None, self.book, self.guard, clock, config.bans.time_ms)
         self.sentinel = Sentinel(config, self.book, self.guard, self._record, self.throttle)
-        self.info: WallInfo | None = None
-        self.interfaces: tuple[InterfaceState, ...] = ()
-        self._opener = opener
-        self._fingerprint = fingerprint
-        self._seen: Hashable = None
-        self._loaded_ms = 0
         self._reconciler = Reconciler(self.book, self.guard, clock, self._record)
-        self._scan: Iterator[Mended] | None = None
-        self._scan_began_ns = 0
-        self._scan_spent_ns = 0
-        self._next_scan_ns = 0
+        self._comparison = Comparison(self._reconciler, clock, self.health, self.throttle)
+        self.keeper = Keeper(
+            self.desk,
+            self.health,
+            clock,
+            record=self._record,
+            opener=opener,
+            fingerprint=fingerprint,
+            fill=self._fill,
+            lost=self._lost,
+        )
+        self._digest = config.dataplane_digest()
         self._offset_ms = self._clock_offset()
-        self._own: frozenset[Prefix] = frozenset()
-        self._unattached: set[str] = set()
-        self._vanished: set[str] = set()
         self._next_replace_ns = 0
         self._next_prune_ns = 0
         self._tick_faults = 0
@@ -105,17 +104,14 @@ class Engine:
             NotLoadedError: there is no wall.
             DataplaneError: it cannot be opened.
         """
-        self._seen = self._fingerprint()
-        wall = self._opener()
-        self.desk.wall, self.info = wall, wall.info
-        self._loaded_ms = self.info.loaded_ms
+        wall = self.keeper.open()
         self.sentinel.recall(self._strikes)
         if self._lapsed:
             self.commit(record.ended(self._lapsed))
         self._strikes = self._lapsed = ()
         mended = self._reconciler.start(wall)
         self._reconciler.tell(mended)
-        self._next_scan_ns = self.clock.mono_ns() + self.config.tick.reconcile_ms * 1_000_000
+        self._comparison.put_off(self.config.tick.reconcile_ms * 1_000_000)
         event = Event(self.clock.wall_ms(), "start", None, "", mended.words())
         self.commit(Changes(events=(event,), settings=self._rules()))
         return mended
@@ -123,7 +119,7 @@ class Engine:
     def close(self, reason: str) -> None:
         """Write down that we stop, and let go of the wall. It stays up."""
         self.commit(Changes(events=(Event(self.clock.wall_ms(), "stop", None, "", reason),)))
-        self._drop_wall()
+        self.keeper.close()
 
     def commit(self, changes: Changes) -> Future[object]:
         """The record changed: tell detection, and write it down. The future is for who must wait for the disk."""
@@ -160,29 +156,8 @@ class Engine:
             self.health.set("tick", f"the wall cannot be read or written: {error.message}")
             self.throttle.line("tick", error.message, logging.ERROR)
             if self._tick_faults >= 3:
-                self._seen = None  # open it anew in the next second
-        self._compare(wall, mono_ns)
-
-    def _compare(self, wall: Dataplane, mono_ns: int) -> None:
-        """Go on comparing the kernel with the book, a piece a tick."""
-        if self._scan is None:
-            if mono_ns < self._next_scan_ns:
-                return
-            self._scan, self._scan_spent_ns, self._scan_began_ns = self._reconciler.scan(wall), 0, mono_ns
-        elif mono_ns - self._scan_began_ns < self._scan_spent_ns * _SCAN_SHARE:
-            return
-        try:
-            before = self.clock.mono_ns()
-            done = next(self._scan, None) is None
-            self._scan_spent_ns += self.clock.mono_ns() - before
-            self.health.clear("reconcile")
-        except DataplaneError as error:
-            done = True
-            self.health.set("reconcile", f"the kernel cannot be compared with the record: {error.message}")
-            self.throttle.line("reconcile", error.message, logging.ERROR)
-        if done:
-            self._scan = None
-            self._next_scan_ns = self._scan_began_ns + self.config.tick.reconcile_ms * 1_000_000
+                self.keeper.distrust()
+        self._comparison.step(wall, self.config.tick.reconcile_ms * 1_000_000)
 
     def _follow_clock(self) -> None:
         """The machine's clock was set: bans last as long as was said, so their ends move with it."""
@@ -191,7 +166,9 @@ class Engine:
         if abs(step) < _CLOCK_STEP_MS:
             return
         self._offset_ms = offset
-        log.warning("the clock was set by %+d s: the ends of all bans move along", round(step / 1000))
+        log.warning(
+            "the clock was set, or the machine slept: the ends of bans move by %+d s", round(step / 1000)
+        )
         self.book.shift(step)
         self._replace_all()
 
@@ -202,89 +179,24 @@ class Engine:
 
     def second(self) -> None:
         """What need not be done in every tick: the wall's health, the disk's, ours."""
-        self._check_wall()
-        self._check_interfaces()
+        self.keeper.look(self.config.interfaces)
         self._check_store()
         self._check_limits()
         self.throttle.second()
 
-    def _check_wall(self) -> None:
+    def _fill(self, wall: Dataplane) -> None:
+        """A fresh wall holds nothing: what is allowed and banned must not wait for its turn."""
         try:
-            seen = self._fingerprint()
-            if self.wall is not None and seen == self._seen:
-                return
-            self._drop_wall()
-            wall = self._opener()
-        except NotLoadedError:
-            self.health.set("wall", "no wall is loaded: nothing is filtered; `xdpwall load` puts it up")
-            return
-        except DataplaneError as error:
-            self.health.set("wall", f"the wall cannot be opened: {error.message}")
-            return
-        self._seen = seen
-        self.desk.wall, self.info = wall, wall.info
-        self.health.clear("wall")
-        if self.info.loaded_ms != self._loaded_ms:
-            self._loaded_ms = self.info.loaded_ms
-            log.warning("the wall was loaded anew, with policy %s, and is opened again", self.info.policy)
-            event = Event(self.clock.wall_ms(), "load", None, "", f"policy {self.info.policy}")
-            self.commit(Changes(events=(event,)))
-        try:
-            # A fresh wall holds nothing: what is allowed and banned must not wait for its turn.
             self._reconciler.allowlist(wall, Mended())
-            wall.set_own_addresses(self._own)
             if len(wall.bans) < len(self.book):
                 self._reconciler.refill(wall, Mended())
         except DataplaneError as error:
             log.error("the wall cannot be filled: %s", error.message)
-        self._next_scan_ns = 0
 
-    def _drop_wall(self) -> None:
-        wall, self.desk.wall, self._scan = self.wall, None, None
-        self.info, self.interfaces = None, ()
+    def _lost(self) -> None:
+        self._comparison.drop()
         self.traffic.reset()
         self.sentinel.restart()
-        for name in ("interfaces", "own", "reconcile", "tick", "digest"):
-            self.health.clear(name)
-        if wall is not None:
-            wall.close()
-
-    def _check_interfaces(self) -> None:
-        if self.wall is None:
-            return
-        try:
-            self.interfaces = tuple(self.wall.interfaces())
-        except DataplaneError as error:
-            self.health.set("interfaces", f"the interfaces cannot be looked at: {error.message}")
-            return
-        missing = {state.name for state in self.interfaces if state.ifindex and not state.attached}
-        for name in sorted(missing & (self._unattached | self._vanished)):
-            # It came back, or was seen bare twice. Once is not enough: an `unload` may be in the middle of its work.
-            self._reattach(name)
-        self._unattached = missing
-        self._vanished = {state.name for state in self.interfaces if not state.ifindex}
-        problems = views.interface_problems(self.interfaces)
-        there = {state.name for state in self.interfaces}
-        problems += [
-            f"{name}: the configuration names it, but no wall stands there; `xdpwall load` puts it up"
-            for name in self.config.interfaces
-            if name not in there
-        ]
-        for problem in self.health.replace("interfaces", problems):
-            log.warning("%s", problem)
-
-    def _reattach(self, name: str) -> None:
-        assert self.wall is not None
-        try:
-            if self.wall.reattach(name):
-                log.warning("%s came back: the wall is up there again", name)
-                event = Event(self.clock.wall_ms(), "interface", None, "", f"{name} came back")
-                self.commit(Changes(events=(event,)))
-                self.interfaces = tuple(self.wall.interfaces())
-                self._seen = self._fingerprint()  # the pins changed, but that was us
-                self.health.clear(f"reattach {name}")
-        except (DataplaneError, ForeignProgramError) as error:
-            self.health.set(f"reattach {name}", f"{name}: the wall cannot be put up again: {error.message}")
 
     def _check_store(self) -> None:
         now = self.clock.mono_ns()
@@ -313,20 +225,20 @@ class Engine:
         self.store.replace_all(Changes(clear=True, clear_allow=True, bans=self.book.bans(), allowed=entries))
 
     def _check_limits(self) -> None:
-        info = self.info
+        info = self.keeper.info
         if info is None:
             return
-        for count, capacity, what in (
-            (self.book.exact, info.ban_capacity, "bans of single sources"),
-            (self.book.wide, info.ban_prefix_capacity, "bans of prefixes"),
+        for count, capacity, what, key in (
+            (self.book.exact, info.ban_capacity, "bans of single sources", "bans.capacity"),
+            (self.book.wide, info.ban_prefix_capacity, "bans of prefixes", "bans.prefix_capacity"),
         ):
             full = count * 10 >= capacity * 9
-            text = f"{count} of {capacity} {what} are taken: raise bans.capacity, or ban wider prefixes"
+            text = f"{count} of {capacity} {what} are taken: raise {key}, or ban wider prefixes"
             self.health.put(f"full {what}", text if full else None)
         waiting = self.sentinel.waiting
         text = f"{waiting} sources over their limit wait: bans.per_minute ({self.config.bans.per_minute}) is reached"
         self.health.put("cap", text if waiting else None)
-        other = info.config_digest != self.config.dataplane_digest()
+        other = info.config_digest != self._digest
         text = "the loaded data path was compiled from another configuration; `xdpwall load` applies this one"
         self.health.put("digest", text if other else None)
 
@@ -334,20 +246,15 @@ class Engine:
 
     def set_addresses(self, own: Iterable[Prefix], gateways: Iterable[str]) -> None:
         """This host's addresses or routes changed."""
-        self._own = frozenset(own)
-        if self.guard.protect(protected(self._own, gateways)):
+        addresses = frozenset(own)
+        if self.guard.protect(protected(addresses, gateways)):
             self.sentinel.respare()
-        if self.wall is not None:
-            try:
-                self.wall.set_own_addresses(self._own)
-                self.health.clear("own")
-            except DataplaneError as error:
-                self.health.set("own", f"the kernel was not told this host's addresses: {error.message}")
+        self.keeper.set_own_addresses(addresses)
 
     def configure(self, config: Config) -> tuple[list[str], list[str]]:
         """Put another config in force. Gives the keys that changed, and those of them that need a new load."""
         changed, needs_load = settings.differences(self.config, config)
-        self.config = config
+        self.config, self._digest = config, config.dataplane_digest()
         self.desk.ban_time_ms = config.bans.time_ms
         self.guard.min_prefix_v4 = config.bans.min_prefix_v4
         self.guard.min_prefix_v6 = config.bans.min_prefix_v6
@@ -376,7 +283,7 @@ class Engine:
             return "UNDER_ATTACK"
         if self.health.problems:
             return "DEGRADED"
-        if self.info is not None and self.info.policy == "observe":
+        if self.keeper.info is not None and self.keeper.info.policy == "observe":
             return "OBSERVE"
         return "QUIET"
 

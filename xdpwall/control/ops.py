@@ -77,7 +77,7 @@ class Ops:
         engine = self._engine
         result = views.status(
             self._instance,
-            views.Moment(engine.info, engine.interfaces, engine.traffic.counts),
+            views.Moment(engine.keeper.info, engine.keeper.interfaces, engine.traffic.counts),
             engine.book,
             engine.guard,
             controller=self._controller(),
@@ -110,7 +110,7 @@ class Ops:
         )
 
     async def _verdicts(self, _: dict[str, Any]) -> Result:
-        traffic, info = self._engine.traffic, self._engine.info
+        traffic, info = self._engine.traffic, self._engine.keeper.info
         return views.verdicts(traffic.counts, "none" if info is None else info.policy, traffic.by_verdict())
 
     async def _ban_add(self, args: dict[str, Any]) -> Result:

@@ -91,7 +91,9 @@ class Sentinel:
     def took(self, changes: Changes) -> None:
         """The record changed: keep the sets of detection in step with it."""
         if changes.clear:
-            self._banned.remove(list(self._banned))
+            for prefix in (banned := list(self._banned)):
+                self._policy.pardon(prefix)
+            self._banned.remove(banned)
             self._automatic = KeySet()
         if changes.lifted:
             self._banned.remove(changes.lifted)
@@ -206,7 +208,7 @@ class Sentinel:
         )
         for found in plan.held_back:
             self._throttle.line(
-                f"held {found.prefix}",
+                "held back",
                 f"{found.prefix} is not banned as a whole: a protected address is in it",
             )
         for found in plan.collapses:
@@ -230,7 +232,7 @@ class Sentinel:
         self._enter([ban], "collapse", now_ms, lifted=sources)
 
     def _hold_back(self, refusal: Refusal, now_ms: int) -> None:
-        self._throttle.line(f"held {refusal.prefix}", f"{refusal.prefix} is not banned: {refusal.why}")
+        self._throttle.line("held back", f"{refusal.prefix} is not banned: {refusal.why}")
         self._record(Changes(events=(Event(now_ms, "held_back", refusal.prefix, "auto", refusal.why),)))
 
 

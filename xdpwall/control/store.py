@@ -46,7 +46,7 @@ class Store:
         self.errors = 0
         """Transactions that failed."""
         self.last_error: str | None = None
-        """Why the last one failed; None when the last one was good."""
+        """Why something is missing in the file; None when nothing is."""
         self.lost = False
         """Whether the file lacks something that was submitted."""
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
@@ -151,7 +151,8 @@ class Store:
             for future in futures:
                 future.set_exception(error)
             return
-        self.last_error = None
+        if not self.lost:  # else this went well, but something before it is still missing
+            self.last_error = None
         for future in futures:
             future.set_result(None)
 
