@@ -67,9 +67,8 @@ format: setup ## let the tools lay out Python and C
 	@$(if $(C_FILES),$(BIN)/clang-format -i $(C_FILES))
 
 .PHONY: bench
-bench: need-root setup ## measure what the wall costs a packet (root)
-	@if [ ! -e xdpwall/interface/cli/bench.py ]; then \
-		echo "bench: there is no benchmark yet" >&2; exit 1; fi
+bench: need-root setup ## measure what the wall costs a packet, beside its peers: PEERS=no ARGS="--quick" (root)
+	@packaging/peers
 	@$(BIN)/xdpwall bench $(ARGS)
 
 .PHONY: clean
