@@ -141,6 +141,18 @@ def test_the_list_may_be_read_while_it_changes(place: Place) -> None:
     assert len(bans) == 200
 
 
+def test_a_list_begun_before_a_flush_shows_nothing_that_never_was(place: Place) -> None:
+    bans = place.wall.bans
+    many = {Prefix(bytes([45, 0, n, 7]), 32) for n in range(250)}
+    many |= {Prefix(b"\x20\x01" + bytes([n]) + bytes(13), 64) for n in range(250)}
+    bans.put_many((prefix, None) for prefix in many)
+    listing = bans.entries()
+    seen = {next(listing).prefix}
+    bans.clear()
+    seen |= {ban.prefix for ban in listing}
+    assert seen <= many
+
+
 def test_allow(place: Place) -> None:
     allow = place.wall.allow
     for prefix in [*SOURCES, *WIDE]:

@@ -194,7 +194,10 @@ class ExactBans:
         """Key, expiry, packets and bytes of each place that is taken. The overflow map is :func:`overflow_entries`."""
         for line, words in self._taken():
             for way in range(1, WAYS):
-                word = words[way]
+                if not words[way] & _EXPIRY:
+                    continue
+                # Read anew: the caller may have lifted or prolonged bans since this page was read.
+                word = self._lines[line + way]
                 if word & _EXPIRY:
                     at = (line + way) * 2
                     yield self._key(line, way), word & _EXPIRY, self._hits[at], self._hits[at + 1]
