@@ -155,8 +155,7 @@ class Reconciler:
                 if self._drifted(held, began_ms):
                     self._correct_end(wall, held.prefix, mended)
             elif held.remaining_ms is None or held.remaining_ms > DRIFT_MS:
-                mended.lifted += wall.bans.remove(held.prefix)
-                self._name("an unknown ban in the kernel is lifted: %s", held.prefix, mended.lifted)
+                self._lift_unknown(wall, held.prefix, mended)
         yield mended
         if matched < len(self._book):
             yield from self._put_back(wall, mended)
@@ -189,6 +188,11 @@ class Reconciler:
         faults = write_bans(wall, bans, self._clock.wall_ms())
         mended.put_back += len(bans) - len(faults)
         mended.failed += len(faults)
+
+    def _lift_unknown(self, wall: Dataplane, prefix: Prefix, mended: Mended) -> None:
+        if wall.bans.remove(prefix):  # else it was lifted since the list was begun
+            mended.lifted += 1
+            self._name("an unknown ban in the kernel is lifted: %s", prefix, mended.lifted)
 
     def _correct_end(self, wall: Dataplane, prefix: Prefix, mended: Mended) -> None:
         now = self._clock.wall_ms()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.unit.control.conftest import Rig, prefix
 from xdpwall.clock import ManualClock
 from xdpwall.control.reconcile import DRIFT_MS
@@ -132,3 +134,16 @@ def test_a_kernel_that_cannot_be_written_is_told(rig: Rig, wall: FakeWall) -> No
     wall.bans.fail_errno = 0
     scan(rig)
     assert wall.bans.get(A) is not None
+
+
+def test_a_flush_in_mid_comparison_is_no_drift(
+    rig: Rig, wall: FakeWall, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.ban(*(f"203.0.{n // 250}.{n % 250 + 1}" for n in range(3_000)))
+    rig.ticks(rig.config.tick.reconcile_ms // 100 + 1)  # the comparison has just begun
+    _, changes = rig.engine.desk.ban_flush()
+    rig.engine.commit(changes)
+    rig.ticks(20)
+    assert len(wall.bans) == 0
+    assert "unknown" not in caplog.text
+    assert not any(event == "repair" for event, _ in rig.history())
