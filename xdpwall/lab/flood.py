@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from xdpwall.errors import LabError
@@ -99,6 +100,7 @@ class Flood:
     reports: list[Report] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
     _lines: Lines | None = None
+    _log: Path = Path()
 
     def prepare(self) -> None:
         """Start the process and wait until its program is compiled and its maps are filled.
@@ -135,8 +137,8 @@ class Flood:
             job["timeline"] = str(timeline)
         path = self.lab.folder / f"{stem}.json"
         path.write_text(json.dumps(job), encoding="utf-8")
-        log = self.lab.folder / f"{stem}.log"
-        with log.open("wb") as sink:
+        self._log = self.lab.folder / f"{stem}.log"
+        with self._log.open("wb") as sink:
             self._process = self.lab.popen_in(
                 "net",
                 [sys.executable, "-m", "xdpwall.lab.pusher", str(path)],
@@ -148,10 +150,7 @@ class Flood:
         self._lines = Lines(self._process)
         if self._lines.next(_READY_SECONDS) is None:
             self.lab.stop(self._process)
-            words = log.read_text(encoding="utf-8", errors="replace")
-            raise LabError(
-                f"the packet generator did not come up: {words[-2000:].strip() or 'it said nothing'}"
-            )
+            raise LabError(f"the packet generator did not come up: {self._last_words()}")
 
     def go(self) -> None:
         """Open fire."""
@@ -170,7 +169,7 @@ class Flood:
             self._note(line)
         report = self.reports[-1] if self.reports else Report()
         if self._lines.over and not report.done:
-            raise LabError("the packet generator died in mid run", hint="see the kernel's log (dmesg)")
+            raise LabError(f"the packet generator died in mid run: {self._last_words()}")
         return report
 
     def finish(self) -> Report:
@@ -185,6 +184,10 @@ class Flood:
             self._note(line)
         self.lab.stop(self._process)
         return self.latest()
+
+    def _last_words(self) -> str:
+        words = self._log.read_text(encoding="utf-8", errors="replace")
+        return words[-2000:].strip() or "it said nothing"
 
     def _note(self, line: dict[str, Any]) -> None:
         tallies = tuple(tuple(row) for row in line.pop("tallies"))

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,10 +25,12 @@ CLAIMS = Path("/run/xdpwall-lab")
 _NAME = re.compile(r"(xw-(\d+)-\d+)(?:-(?:wall|net|client))?")
 
 
-def claim(name: str) -> None:
-    """Note that this process owns the lab."""
+def claim(name: str) -> Path:
+    """Note that this process owns the lab. Gives a folder for its files, mode 0700."""
     CLAIMS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (CLAIMS / name).write_text(_started(os.getpid()) or "", encoding="ascii")
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    (CLAIMS / name).write_text(f"{_started(os.getpid())}\n{folder}\n", encoding="utf-8")
+    return folder
 
 
 def sweep() -> list[str]:
@@ -50,15 +53,17 @@ def remove(name: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for space in spaces:
         namespaces.remove(space)
+    noted = _claim(name)
+    # Only a folder that can be a lab's: the note may be damaged.
+    if noted and Path(noted[1]).name.startswith(f"{name}-") and Path(noted[1]).is_dir():
+        shutil.rmtree(noted[1], ignore_errors=True)
     (CLAIMS / name).unlink(missing_ok=True)
 
 
 def _labs() -> Iterator[tuple[str, int]]:
     folders = (namespaces.RUN_DIR, CLAIMS, Paths().pins.parent, Paths().runtime.parent, Paths().state.parent)
     for folder in folders:
-        if not folder.is_dir():
-            continue
-        for path in folder.iterdir():
+        for path in _content(folder):
             match = _NAME.fullmatch(path.name)
             if match:
                 yield match[1], int(match[2])
@@ -68,10 +73,17 @@ def _alive(name: str, owner: int) -> bool:
     started = _started(owner)
     if started is None:
         return False
+    noted = _claim(name)
+    return noted is None or noted[0] == started  # with no claim to compare: leave it alone
+
+
+def _claim(name: str) -> tuple[str, str] | None:
+    """When the owner started, and the lab's folder; None when there is no such note."""
     try:
-        return (CLAIMS / name).read_text(encoding="ascii") == started
+        lines = (CLAIMS / name).read_text(encoding="utf-8").splitlines()
     except OSError:
-        return True  # no claim to compare: leave it alone
+        return None
+    return (lines[0], lines[1]) if len(lines) == 2 else None
 
 
 def _started(pid: int) -> str | None:
@@ -101,9 +113,18 @@ def _kill(space: str) -> None:
 
 def _unpin(folder: Path) -> None:
     """Remove pins and their folders; a link that goes takes its program off the interface."""
-    for path in folder.iterdir():
+    for path in _content(folder):
         if path.is_dir():
             _unpin(path)
         else:
             path.unlink(missing_ok=True)
-    folder.rmdir()
+    with suppress(FileNotFoundError):
+        folder.rmdir()
+
+
+def _content(folder: Path) -> list[Path]:
+    """What is in a folder; nothing when it is not there. Another lab may be sweeping at the same time."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []

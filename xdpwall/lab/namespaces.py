@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -88,9 +89,10 @@ def remove(name: str) -> None:
 
 def names(prefix: str) -> list[str]:
     """Namespaces whose name begins so, sorted."""
-    if not RUN_DIR.is_dir():
+    try:
+        return sorted(path.name for path in RUN_DIR.iterdir() if path.name.startswith(prefix))
+    except FileNotFoundError:
         return []
-    return sorted(path.name for path in RUN_DIR.iterdir() if path.name.startswith(prefix))
 
 
 def processes(name: str) -> list[int]:
@@ -110,6 +112,35 @@ def processes(name: str) -> list[int]:
         if (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino):
             found.append(int(entry.name))
     return sorted(found)
+
+
+def write_sys(name: str, entry: str, text: str) -> bool:
+    """Write a file of the namespace's own ``/sys/class/net``. Gives whether the kernel has it and took it.
+
+    The /sys of this process shows another namespace. A fresh sysfs shows the one of the thread that mounts it; this
+    one is there only for the moment.
+
+    Args:
+        name: the namespace.
+        entry: below ``/sys/class/net``.
+        text: what to write.
+    """
+
+    def work() -> bool:
+        place = Path(tempfile.mkdtemp(prefix="xdpwall-sys-"))
+        try:
+            _check(_libc.mount(b"sysfs", os.fsencode(place), b"sysfs", 0, None), f"mount sysfs on {place}")
+            try:
+                (place / "class" / "net" / entry).write_text(text, encoding="ascii")
+            finally:
+                _libc.umount2(os.fsencode(place), _MNT_DETACH)
+        except (OSError, KernelError):
+            return False
+        finally:
+            place.rmdir()
+        return True
+
+    return inside(name, work)
 
 
 def _open(name: str) -> int:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import platform
 import select
 import socket
 import struct
@@ -30,6 +31,7 @@ from pyroute2 import IPRoute
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from xdpwall.dataplane import compiler, source, sys_bpf
+from xdpwall.errors import KernelError, XdpwallError
 from xdpwall.lab.pace import Pace, Recorded, Steady, Swarm, Until, drive
 
 _PARK = "park0"
@@ -64,7 +66,14 @@ class Gun:
 
     def push(self, packets: int) -> int:
         """Send; gives how many have been sent since the start."""
-        sys_bpf.test_run(self._fd, self._frame, repeat=packets, ctx=self._context, live_frames=True, batch=64)
+        try:
+            sys_bpf.test_run(
+                self._fd, self._frame, repeat=packets, ctx=self._context, live_frames=True, batch=64
+            )
+        except KernelError as error:
+            release = platform.release()
+            hint = f"packets can be pushed from Linux 5.18 on; this is {release}"
+            raise KernelError("push packets", error.errno, hint=hint) from None
         return self._state()[0]
 
     def report(self) -> dict[str, Any]:
@@ -179,4 +188,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except XdpwallError as failure:
+        sys.exit(f"{failure.message}. {failure.hint or ''}")

@@ -4,28 +4,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import statistics
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xdpwall.dataplane.wall import Wall
 from xdpwall.errors import LabError, NoControllerError
-from xdpwall.lab import attach, counter, flood, legit
+from xdpwall.lab import attach, counter, flood, legit, observe, signals
 from xdpwall.lab.counter import Counter, Passed
 from xdpwall.lab.progress import Progress, Sample
 from xdpwall.lab.topology import Lab
-from xdpwall.paths import Paths
 
 _STEP_SECONDS = 0.2
 _SETTLE_SECONDS = 0.5
-_WATCH_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,7 @@ def perform(play: Play, progress: Progress) -> Figures:
         LabError: something of the lab, not of the wall, failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
-    with stoppable():
+    with signals.stoppable():
         progress.phase("building the lab: namespaces, links, server")
         with Lab(config=play.config) as lab:
             return _Run(lab, play, progress).go()
@@ -134,12 +128,12 @@ class _Run:
         for _ in _steps(play.baseline_seconds):
             self._show("baseline", figures.began_ns, play.baseline_seconds, visitor)
 
-        dropped_before = _dropped(lab)
+        dropped_before = observe.dropped(lab)
         figures.wall_dropped_before = sum(dropped_before.values())
         received_before = counter.ip_received(server.pid)
         passed_before = behind.read()
-        busy_before = _cpu_times()
-        watch = _FirstDrop(lab.paths)
+        busy_before = observe.cpu_times()
+        watch = observe.FirstDrop(lab.paths)
         figures.attack_ns = time.monotonic_ns()
         if attack is not None:
             self._progress.phase("the attack begins")
@@ -152,7 +146,7 @@ class _Run:
             for _ in _steps(play.seconds):
                 self._show("quiet", figures.attack_ns, play.seconds, visitor)
         figures.ended_ns = time.monotonic_ns()
-        busy_after = _cpu_times()
+        busy_after = observe.cpu_times()
         self._read_controller(controller)
         time.sleep(_SETTLE_SECONDS)
 
@@ -160,7 +154,7 @@ class _Run:
         figures.visits = visitor.finish()
         figures.passed = behind.read().since(passed_before)
         figures.stack_received = counter.ip_received(server.pid) - received_before
-        after = _dropped(lab)
+        after = observe.dropped(lab)
         figures.wall_dropped = {
             reason: count - dropped_before.get(reason, 0)
             for reason, count in after.items()
@@ -252,48 +246,6 @@ class _Run:
         )
 
 
-class _FirstDrop:
-    """Looks every 2 ms whether the wall has dropped anything since it was made, and notes when."""
-
-    def __init__(self, paths: Paths) -> None:
-        self._stop = threading.Event()
-        self._seen_ns: int | None = None
-        self._wall = Wall.open(paths)
-        self._before = self._count()
-        self._thread = threading.Thread(target=self._watch, name="first-drop", daemon=True)
-        self._thread.start()
-
-    def finish(self) -> int | None:
-        """Stop looking. Gives when the first drop was seen (CLOCK_MONOTONIC)."""
-        self._stop.set()
-        self._thread.join()
-        self._wall.close()
-        return self._seen_ns
-
-    def _watch(self) -> None:
-        while not self._stop.wait(_WATCH_SECONDS):
-            if self._count() > self._before:
-                self._seen_ns = time.monotonic_ns()
-                return
-
-    def _count(self) -> int:
-        return sum(
-            count.packets
-            for reasons in self._wall.verdicts().values()
-            for reason, count in reasons.items()
-            if reason.drops
-        )
-
-
-def _dropped(lab: Lab) -> dict[str, int]:
-    """Packets with a dropping verdict by reason, as the wall's own command line tells them."""
-    found: dict[str, int] = {}
-    for row in lab.wall_json("verdicts")["verdicts"]:
-        if row["action"] == "drop":
-            found[row["reason"]] = found.get(row["reason"], 0) + row["packets"]
-    return found
-
-
 def _rate(before: int, before_ns: int, after: int, after_ns: int) -> int:
     return 0 if after_ns <= before_ns else (after - before) * 1_000_000_000 // (after_ns - before_ns)
 
@@ -303,31 +255,3 @@ def _steps(seconds: float) -> Iterator[None]:
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(_STEP_SECONDS, left))
         yield
-
-
-def _cpu_times() -> dict[str, tuple[int, int]]:
-    """Busy and whole time of each CPU so far, in ticks (proc_stat(5))."""
-    found = {}
-    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
-        name, *values = line.split()
-        if name.startswith("cpu") and name != "cpu":
-            numbers = [int(value) for value in values[:8]]
-            found[name[3:]] = (sum(numbers) - numbers[3] - numbers[4], sum(numbers))
-    return found
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: through the clean-up. Outside the main thread: as it was."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,7 +26,7 @@ from typing import Any, Literal
 
 from xdpwall.control import client
 from xdpwall.errors import LabError, NoControllerError, PrivilegeError
-from xdpwall.lab import leftovers, namespaces, network
+from xdpwall.lab import leftovers, namespaces, network, signals
 from xdpwall.paths import Paths
 
 Role = Literal["wall", "net", "client"]
@@ -69,6 +67,11 @@ class Lab:
             raise PrivilegeError(
                 "the lab makes network namespaces and loads XDP programs: it needs root", hint="use sudo"
             )
+        if not Path("/proc/sys/net/ipv6").exists():
+            raise LabError(
+                "IPv6 is switched off in this kernel, and the lab attacks over both families",
+                hint="boot without ipv6.disable=1",
+            )
         leftovers.sweep()
         try:
             self._build()
@@ -87,15 +90,13 @@ class Lab:
 
         Ctrl-C and SIGTERM wait until it is done: half a clean-up would be worse than a slow one.
         """
-        with _signals_held():
+        with signals.held():
             self._stop_all()
             self._stack.close()
 
     def _build(self) -> None:
-        leftovers.claim(self.name)
         self._stack.callback(leftovers.remove, self.name)
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
-        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder = leftovers.claim(self.name)
         for role in ROLES:
             namespaces.create(self.namespace(role))
             network.set_up(self.namespace(role), router=role == "net")
@@ -267,11 +268,10 @@ class Lab:
         A veth is polled by whichever CPU sent the last packet; two of them taking turns overflow the ring. So what the
         client sends is handed to this CPU before it is forwarded (RPS). Gives whether the kernel can do that.
         """
-        entry = f"/sys/class/net/{self.client_link.net.ifname}/queues/rx-0/rps_cpus"
-        # `ip netns exec` mounts the namespace's own /sys, which nsenter does not.
-        argv = ["ip", "netns", "exec", self.namespace("net"), "tee", entry]
-        done = subprocess.run(argv, input=f"{1 << cpu:x}", capture_output=True, text=True, check=False)
-        return done.returncode == 0
+        entry = f"{self.client_link.net.ifname}/queues/rx-0/rps_cpus"
+        # A bitmap in hexadecimal, in groups of 32 bits.
+        groups = [f"{1 << cpu % 32:x}"] + ["00000000"] * (cpu // 32)
+        return namespaces.write_sys(self.namespace("net"), entry, ",".join(groups))
 
     # --- clean-up ---
 
@@ -285,27 +285,3 @@ class Lab:
                 process.send_signal(signal.SIGTERM)
         for process in list(self._processes):
             self.stop(process)
-
-
-class _signals_held(ExitStack):  # noqa: N801 - reads as a word where it is used
-    """Ctrl-C and SIGTERM are noted and delivered at the end. Does nothing outside the main thread."""
-
-    def __enter__(self) -> _signals_held:
-        super().__enter__()
-        noted: list[int] = []
-        try:
-            before = {
-                number: signal.signal(number, lambda got, _frame: noted.append(got))
-                for number in (signal.SIGINT, signal.SIGTERM)
-            }
-        except ValueError:  # not the main thread: signals do not come here anyway
-            return self
-
-        def release() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            if noted:
-                signal.raise_signal(noted[0])
-
-        self.callback(release)
-        return self
