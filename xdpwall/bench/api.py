@@ -14,7 +14,7 @@ Result = dict[str, Any]
 """The object that `xdpwall bench -o json` prints."""
 
 ROUNDS, QUICK_ROUNDS = 11, 3
-CONTROL, ACCURACY = "control", "accuracy"
+CONTROL, ACCURACY, STAGES = "control", "accuracy", "stages"
 """What ``only`` may name besides rows."""
 
 
@@ -25,7 +25,8 @@ class Options:
     Args:
         rounds: how often each row runs.
         quick: short runs: to see that everything works, not for figures to rely on.
-        only: names of rows, ``control``, ``accuracy``; all of them when empty. What a row is compared with comes along.
+        only: names of rows, ``control``, ``accuracy``, ``stages``; all of them when empty. What a row is compared with
+            comes along.
     """
 
     rounds: int = ROUNDS
@@ -38,7 +39,7 @@ def names() -> list[str]:
     from xdpwall.bench.peers import PEERS  # noqa: PLC0415 - only this verb needs it
     from xdpwall.bench.rows import ROWS  # noqa: PLC0415
 
-    return [row.name for row in ROWS] + [row.name for row in PEERS] + [CONTROL, ACCURACY]
+    return [row.name for row in ROWS] + [row.name for row in PEERS] + [CONTROL, ACCURACY, STAGES]
 
 
 def run(options: Options, heard: Callable[[str], None] = lambda _: None) -> Result:
@@ -63,7 +64,7 @@ def run(options: Options, heard: Callable[[str], None] = lambda _: None) -> Resu
             "the bench makes network namespaces and loads XDP programs: it needs root", hint="use sudo"
         )
     from xdpwall.bench.session import measure  # noqa: PLC0415
-    from xdpwall.lab.stage import stoppable  # noqa: PLC0415
+    from xdpwall.lab.signals import stoppable  # noqa: PLC0415
 
     with stoppable():
         return measure(options, heard)
