@@ -184,7 +184,7 @@ def _cpu_percent(process: psutil.Process, seconds: float) -> float:
     time.sleep(seconds)
     after = process.cpu_times()
     used = after.user + after.system - before.user - before.system
-    return float(100 * used / (time.monotonic() - started))
+    return max(0.0, 100 * used / (time.monotonic() - started))
 
 
 def _ms(work: Callable[[], object]) -> float:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 
-from xdpwall.bench import accuracy, bars, control_side, live, machine, peers, result
-from xdpwall.bench.api import ACCURACY, CONTROL, Options
+from xdpwall.bench import accuracy, bars, control_side, live, machine, peers, result, stages
+from xdpwall.bench.api import ACCURACY, CONTROL, STAGES, Options
 from xdpwall.bench.gun import Gun
 from xdpwall.bench.result import Result
 from xdpwall.bench.rows import BARE, ROWS, WALLS, Row
@@ -18,6 +18,7 @@ Heard = Callable[[str], None]
 
 _SHOT_MS, _QUICK_SHOT_MS = 120.0, 10.0
 _FLOOD_PACKETS, _QUICK_FLOOD_PACKETS = 24_000_000, 2_000_000
+_DRY_PACKETS, _QUICK_DRY_PACKETS = 1 << 20, 1 << 17
 _EFFORT = control_side.Effort(times=9, seconds=6.0)
 _QUICK_EFFORT = control_side.Effort(times=2, seconds=0.5)
 
@@ -30,6 +31,7 @@ class _Plan:
     peers: list[peers.PeerRow] = field(default_factory=list)
     control: bool = False
     accuracy: bool = False
+    stages: bool = False
 
 
 def measure(options: Options, heard: Heard) -> Result:
@@ -51,6 +53,15 @@ def measure(options: Options, heard: Heard) -> Result:
             with LoadedWall(WallPlan(pass_is_drop=True)) as wall:
                 packets = _QUICK_FLOOD_PACKETS if options.quick else _FLOOD_PACKETS
                 found["accuracy"] = accuracy.measure(gun, wall, packets)
+        if plan.stages:
+            found["stages"] = stages.measure(
+                gun,
+                yard,
+                rounds=options.rounds,
+                packets=_QUICK_DRY_PACKETS if options.quick else _DRY_PACKETS,
+                tick_hz=found["machine"]["tick_hz"],
+                heard=heard,
+            )
         if plan.control:
             found["control"] = control_side.measure(gun, _QUICK_EFFORT if options.quick else _EFFORT, heard)
     steal, ticks = (after - before for after, before in zip(machine.steal_ticks(), steal_before, strict=True))
@@ -95,7 +106,7 @@ def _data_path(plan: _Plan, options: Options, yard: Yardstick, gun: Gun, heard: 
 def _plan(only: Sequence[str]) -> _Plan:
     """With each row comes what it is compared with."""
     if not only:
-        return _Plan(list(ROWS), list(peers.PEERS), control=True, accuracy=True)
+        return _Plan(list(ROWS), list(peers.PEERS), control=True, accuracy=True, stages=True)
     names = set(only)
     chosen = [row for row in peers.PEERS if row.name in names]
     for peer in chosen:
@@ -104,5 +115,9 @@ def _plan(only: Sequence[str]) -> _Plan:
         if row.name in names:
             names.add(BARE[row.family])
     return _Plan(
-        [row for row in ROWS if row.name in names], chosen, control=CONTROL in only, accuracy=ACCURACY in only
+        [row for row in ROWS if row.name in names],
+        chosen,
+        control=CONTROL in only,
+        accuracy=ACCURACY in only,
+        stages=STAGES in only,
     )

@@ -29,9 +29,14 @@ def show(result: dict[str, Any]) -> None:
         _peers(result["peers"])
     for one in result.get("missing", []):
         say(f"not measured: {one['name']}: {one['reason']} ({one['hint']})")
+    if result.get("stages"):
+        _stages(result["stages"])
     _control(result.get("control", []), result.get("accuracy"))
     missed = result["missed"]
-    say("every bar is met" if not missed else f"{len(missed)} missed:")
+    if missed:
+        say(f"{len(missed)} missed:")
+    elif any(result.get(part) for part in ("rows", "peers", "control", "accuracy")):
+        say("every bar is met")
     for line in missed:
         say(f"  {line}")
     if result["quick"]:
@@ -107,6 +112,31 @@ def _peers(rows: list[dict[str, Any]]) -> None:
     ]
     table(columns, lines, [_STYLE[row.get("ours_to_peer_met")] for row in rows])
     say("")
+
+
+def _stages(steps: list[dict[str, Any]]) -> None:
+    """A line for each step, a pair of columns for each traffic: what the step adds, and all so far."""
+    kinds = list(dict.fromkeys(step["traffic"] for step in steps))
+    found = {(step["traffic"], step["name"]): step for step in steps}
+    titles = {step["name"]: step["title"] for step in steps}
+    columns = [Column("STAGE, BY TEST RUN", style="bold")]
+    for kind in kinds:
+        columns += [Column(kind.upper(), right=True), Column("SUM", right=True)]
+    lines = [
+        [title]
+        + [
+            text
+            for kind in kinds
+            for text in (_ns(found[kind, name], "step_ns"), _ns(found[kind, name], "added_ns"))
+        ]
+        for name, title in titles.items()
+    ]
+    table(columns, lines)
+    say("")
+
+
+def _ns(step: dict[str, Any], key: str) -> str:
+    return f"{step[key]:+.0f} ns" if key == "step_ns" else f"{step[key]:.0f} ns"
 
 
 def _control(figures: list[dict[str, Any]], accuracy: dict[str, Any] | None) -> None:
