@@ -136,6 +136,8 @@ def _users(result: dict[str, Any]) -> RenderableType:
 def _wall(result: dict[str, Any]) -> RenderableType:
     latency, controller = result["latency_ms"], result["controller"]
     text = Text("The wall: ", style="bold")
+    if result["policy"] == "observe":
+        text.append("it only observed, and dropped nothing; what follows it would have done.\n          ")
     if latency["first_packet_to_first_drop"] is not None:
         text.append(
             f"first drop {latency['first_packet_to_first_drop']:.0f} ms after the first packet",

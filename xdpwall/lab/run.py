@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from xdpwall.config import Config
 from xdpwall.errors import InputError, NotFoundError
 from xdpwall.lab import botnet, capture, legit, network, outcome, stage
 from xdpwall.lab.flood import Pace, Program
@@ -132,9 +133,11 @@ def read_config(path: Path | None) -> str:
 
     Raises:
         InputError: it cannot be read.
+        ConfigError: it has faults; found here, so that they carry the name of the file that was given.
     """
     if path is None:
         return ""
+    Config.load(path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

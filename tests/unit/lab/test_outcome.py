@@ -112,6 +112,9 @@ def test_observe_is_not_held_to_what_it_would_have_dropped() -> None:
     found = outcome.result("test", seen, CAST, Marks())
     assert found["passed"]
     assert found["attack"]["dropped"] == 0
+    console = Console(width=100, record=True, file=io.StringIO())
+    report.show(found, console)
+    assert "only observed" in console.export_text()
 
 
 def test_quiet_has_no_recall() -> None:
