@@ -9,22 +9,33 @@ from xml.sax.saxutils import escape
 _WIDTH, _ROW, _LEFT, _RIGHT, _TOP = 960, 26, 280, 210, 92
 _GAP = 18
 _NAMESPACE = "http://www.w3.org/2000/svg"
-_STYLE = """
-svg { color-scheme: light dark; --ground: #ffffff; --ink: #1c2330; --soft: #667085; --line: #d9dee7;
-  --wall: #2f6fde; --base: #98a2b3; --peer: #c97b1e; --bar: #c4320a; }
-@media (prefers-color-scheme: dark) {
-  svg { --ground: #12161d; --ink: #e6eaf0; --soft: #98a2b3; --line: #2b3442;
-    --wall: #6ea2ff; --base: #667085; --peer: #e8a552; --bar: #ff8562; }
-}
-text { font: 13px system-ui, sans-serif; fill: var(--ink); }
+_LIGHT = {
+    "ground": "#ffffff", "ink": "#1c2330", "soft": "#667085", "line": "#d9dee7",
+    "wall": "#2f6fde", "base": "#98a2b3", "peer": "#c97b1e", "bar": "#c4320a",
+}  # fmt: skip
+_DARK = {
+    "ground": "#12161d", "ink": "#e6eaf0", "soft": "#98a2b3", "line": "#2b3442",
+    "wall": "#6ea2ff", "base": "#667085", "peer": "#e8a552", "bar": "#ff8562",
+}  # fmt: skip
+_SHAPES = """
+text { font: 13px system-ui, "DejaVu Sans", sans-serif; }
 .title { font-size: 18px; font-weight: 600; }
-.soft { fill: var(--soft); font-size: 12px; }
-.ground { fill: var(--ground); }
-.wall { fill: var(--wall); } .base { fill: var(--base); } .peer { fill: var(--peer); }
-.spread { stroke: var(--ink); stroke-width: 1.5; }
-.bar { stroke: var(--bar); stroke-width: 2; stroke-dasharray: 3 2; }
-.axis { stroke: var(--line); stroke-width: 1; }
+.soft { font-size: 12px; }
+.spread { stroke-width: 1.5; }
+.bar { stroke-width: 2; stroke-dasharray: 3 2; }
 """
+
+
+def _colours(of: dict[str, str]) -> str:
+    """Rules without CSS variables: many viewers of SVG do not know these."""
+    return (
+        f"text {{ fill: {of['ink']}; }} .soft {{ fill: {of['soft']}; }} .ground {{ fill: {of['ground']}; }}\n"
+        f".wall {{ fill: {of['wall']}; }} .base {{ fill: {of['base']}; }} .peer {{ fill: {of['peer']}; }}\n"
+        f".spread {{ stroke: {of['ink']}; }} .bar {{ stroke: {of['bar']}; }} .axis {{ stroke: {of['line']}; }}\n"
+    )
+
+
+_STYLE = f"{_SHAPES}{_colours(_LIGHT)}@media (prefers-color-scheme: dark) {{\n{_colours(_DARK)}}}\n"
 
 
 def draw(result: dict[str, Any]) -> str:

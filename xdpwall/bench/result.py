@@ -13,6 +13,9 @@ from xdpwall.bench.rows import BARE, Row
 
 Result = dict[str, Any]
 
+_WIDE = 0.15
+"""Distance of the quartiles, as a share of the median, beyond which a ratio had better be measured again."""
+
 
 def row_objects(rows: Sequence[Row], measured: Mapping[str, Series]) -> list[Result]:
     """One object for each row, in the order given. The family's bare row must be among the measured."""
@@ -67,6 +70,16 @@ def figure(name: str, title: str, value: float, unit: str, spread: Spread | None
     if spread is not None:
         found |= {"least": _round(spread.least, 3), "q1": _round(spread.low, 3), "q3": _round(spread.high, 3)}
     return found | {"bar": bar, "met": bars.met(value, bar)}
+
+
+def wide(result: Result) -> list[str]:
+    """Names of rows whose ratios differ so much from round to round that they say little."""
+    rows = [*result.get("rows", []), *result.get("peers", [])]
+    return [row["name"] for row in rows if "ratio" in row and _too_wide(row)]
+
+
+def _too_wide(row: Result) -> bool:
+    return bool(row["ratio_q3"] - row["ratio_q1"] > _WIDE * row["ratio"])
 
 
 def missed(result: Result) -> list[str]:

@@ -70,7 +70,7 @@ def measure(options: Options, heard: Heard) -> Result:
         "load_after": round(machine.load_average(), 2),
         "steal_percent": round(100 * steal / max(1, ticks), 2),
     }
-    return found | {"missed": result.missed(found)}
+    return found | {"wide": result.wide(found), "missed": result.missed(found)}
 
 
 def _data_path(plan: _Plan, options: Options, yard: Yardstick, gun: Gun, heard: Heard) -> Result:

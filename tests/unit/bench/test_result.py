@@ -45,6 +45,13 @@ def test_ipv6_is_held_against_ipv4_of_the_same_round() -> None:
     assert result.missed({"rows": [found]}) == ["flood-v6: ratio_to_v4 1.2 > 1.15"]
 
 
+def test_rounds_that_lie_far_apart_are_told() -> None:
+    calm = row("flood", {"bare": series([80, 160, 80]), "flood": series([120, 240, 121])})
+    wild = row("flood", {"bare": series([80, 160, 80]), "flood": series([120, 140, 200])})
+    assert result.wide({"rows": [calm]}) == []
+    assert result.wide({"rows": [wild]}) == ["flood"]
+
+
 def test_a_peer_beside_ours() -> None:
     measured = {"bare": series([80]), "blocked-1k": series([100]), "nft-set-1k": series([500])}
     found = result.peer_ratios("nft-set-1k", measured)

@@ -39,6 +39,8 @@ def show(result: dict[str, Any]) -> None:
         say("every bar is met")
     for line in missed:
         say(f"  {line}")
+    if result["wide"]:
+        say(f"the rounds lie far apart, measure again when the machine is quiet: {', '.join(result['wide'])}")
     if result["quick"]:
         say("quick run: these figures only show that everything works")
 
