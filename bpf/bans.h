@@ -1,40 +1,45 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Banned sources: a bit of the gate, then one load of one cache line answers, however many bans there are. Seven places a set; what does not fit
- * goes to a hash map that is asked only when the set's first word says so. Nothing here is an LRU: no flood can evict a
- * ban.
+ * Banned sources: a bit of the gate, then one load of one cache line answers, however many bans there are. Four places a
+ * set; what does not fit goes to a hash map that is asked only when the set's bit says so. Nothing here is an LRU: no flood
+ * can evict a ban.
  */
 #ifndef XDPWALL_BANS_H
 #define XDPWALL_BANS_H
 
 /*
- * Does any place of the set have this tag? Without branches: a flood that mixes banned and other sources would make the
- * processor guess wrong. (tag ^ tag) - 1 has bit 63 set only for equal tags. Loads the tags alone (the upper halves on
- * the little-endian machines we run on); who has one of them is then asked again with whole words, expiry and all.
+ * Which place of the set has this tag? BAN_WAYS + the way, 0 for none; a sum of them where several do (IPv6 only). Without
+ * branches: sources come in random order, so the processor would guess wrong. difference - 1 has bit 63 set only for 0.
  */
-INLINE u64 any_tag(struct ban_line *line, u64 tag)
+INLINE u32 find_tag(struct ban_line *line, u64 tag)
 {
-    u32 *halves = (u32 *)line->word;
     u64 found = 0;
 #pragma unroll
-    for (int way = 1; way < WAYS; way++)
-        found |= (halves[2 * way + 1] ^ tag) - 1;
-    return found >> 63;
+    for (int way = 0; way < BAN_WAYS; way++) {
+        u64 difference = line->place[way].tag ^ tag;
+        u64 equal = (difference - 1) >> 63;
+        asm volatile("" : "+r"(equal));
+        found += equal * (BAN_WAYS + way);
+    }
+    return found;
 }
 
-INLINE int is_alive(u64 word, u64 tag, u64 now)
+/* Is the place this tag's, and its ban not over? Tag and expiry come from one load, see struct ban_place. */
+INLINE int drops(struct ban_place *place, u64 tag, struct packet *p)
 {
-    return word >> 32 == tag && now < (word & 0xffffffff);
+    u64 word = *(volatile u64 *)place;
+    if (word >> 32 != tag || (word & 0xffffffff) <= expiry_now(p))
+        return 0;
+    lock_xadd(&place->dropped, 1 + ((u64)((p->length + 8) >> 4) << 32));
+    return 1;
 }
 
-INLINE void count_hit(struct ban_hits *hits, int way, u32 length)
+INLINE int in_overflow(struct packet *p, u32 index)
 {
-    lock_xadd(&hits->way[way].packets, 1);
-    lock_xadd(&hits->way[way].bytes, length);
-}
-
-INLINE int in_overflow(struct packet *p)
-{
+    u32 word = index >> 6;
+    u64 *full = p->is_v6 ? ban6_full.lookup(&word) : ban4_full.lookup(&word);
+    if (!full || !(*full >> (index & 63) & 1))
+        return 0;
     u64 key = p->key;
     struct ban_value *ban = ban_overflow.lookup(&key);
     if (!ban || ban->expiry <= expiry_now(p))
@@ -44,60 +49,44 @@ INLINE int in_overflow(struct packet *p)
     return 1;
 }
 
-INLINE int is_source_banned_v4(struct packet *p, u32 index)
+INLINE int in_set_v4(struct packet *p, u32 index)
 {
     struct ban_line *line = ban4.lookup(&index);
     if (!line)
         return 0;
     u64 tag = p->key >> 32;
-    u64 now = expiry_now(p);
-    if (any_tag(line, tag)) {
-        struct ban_hits *hits = ban4_hits.lookup(&index);
-        if (!hits)
-            return 0;
-#pragma unroll
-        for (int way = 1; way < WAYS; way++) {
-            if (is_alive(line->word[way], tag, now)) {
-                count_hit(hits, way, p->length);
-                return 1;
-            }
-        }
-    }
-    return line->word[0] && in_overflow(p);
+    u32 found = find_tag(line, tag);
+    return found && drops(&line->place[found & (BAN_WAYS - 1)], tag, p);
 }
 
-INLINE int is_source_banned_v6(struct packet *p, u32 index)
+INLINE int in_set_v6(struct packet *p, u32 index)
 {
     struct ban_line *line = ban6.lookup(&index);
     if (!line)
         return 0;
     u64 tag = tag_of(p->key, p->hash);
-    u64 now = expiry_now(p);
-    if (any_tag(line, tag)) {
-        struct ban_keys *keys = ban6_keys.lookup(&index);
-        struct ban_hits *hits = ban6_hits.lookup(&index);
-        if (!keys || !hits)
-            return 0;
+    if (!find_tag(line, tag))
+        return 0;
+    struct ban_keys *keys = ban6_keys.lookup(&index);
+    if (!keys)
+        return 0;
 #pragma unroll
-        for (int way = 1; way < WAYS; way++) {
-            if (is_alive(line->word[way], tag, now) && keys->key[way] == p->key) {
-                count_hit(hits, way, p->length);
-                return 1;
-            }
-        }
+    for (int way = 0; way < BAN_WAYS; way++) {
+        if (keys->key[way] == p->key && drops(&line->place[way], tag, p))
+            return 1;
     }
-    return line->word[0] && in_overflow(p);
+    return 0;
 }
 
 INLINE int is_source_banned(struct packet *p)
 {
-    u32 bit = p->hash >> (64 - BAN_BITS - 4);
+    u32 bit = p->hash >> (64 - BAN_BITS - 3);
     u32 word = bit >> 6;
     u64 *near = p->is_v6 ? ban6_gate.lookup(&word) : ban4_gate.lookup(&word);
     if (!near || !(*near >> (bit & 63) & 1))
         return 0;
-    u32 index = bit >> 4;
-    return p->is_v6 ? is_source_banned_v6(p, index) : is_source_banned_v4(p, index);
+    u32 index = bit >> 3;
+    return (p->is_v6 ? in_set_v6(p, index) : in_set_v4(p, index)) || in_overflow(p, index);
 }
 
 #endif

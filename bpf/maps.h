@@ -15,17 +15,17 @@
 BPF_F_TABLE("array", u32, struct ban_line, ban4, 1 << BAN_BITS, MMAP);
 BPF_F_TABLE("array", u32, struct ban_line, ban6, 1 << BAN_BITS, MMAP);
 BPF_F_TABLE("array", u32, struct ban_keys, ban6_keys, 1 << BAN_BITS, MMAP);
-/* What they dropped, same index. mmap, the kernel adds, Python clears. */
-BPF_F_TABLE("array", u32, struct ban_hits, ban4_hits, 1 << BAN_BITS, MMAP);
-BPF_F_TABLE("array", u32, struct ban_hits, ban6_hits, 1 << BAN_BITS, MMAP);
 /*
- * Is it worth to load the set? One bit each sixteenth of a set; index: top BAN_BITS + 4 of the hash, >> 6. A 64th of the
+ * Is it worth to load the set? One bit each eighth of a set; index: top BAN_BITS + 3 of the hash, >> 6. A 64th of the
  * table's size, so it stays in a fast cache when a flood of random sources, which are not banned, would pull the whole table
  * through. mmap, Python writes: a bit is set before its ban is there, cleared after the last one went.
  */
-BPF_F_TABLE("array", u32, u64, ban4_gate, 1 << (BAN_BITS - 2), MMAP);
-BPF_F_TABLE("array", u32, u64, ban6_gate, 1 << (BAN_BITS - 2), MMAP);
-/* Bans whose set was full. Key: the source. Asked only where word[0] of the set says so. Python writes. */
+BPF_F_TABLE("array", u32, u64, ban4_gate, 1 << (BAN_BITS - 3), MMAP);
+BPF_F_TABLE("array", u32, u64, ban6_gate, 1 << (BAN_BITS - 3), MMAP);
+/* Has the set bans in the overflow map? One bit a set; index: top BAN_BITS of the hash, >> 6. mmap, Python writes. */
+BPF_F_TABLE("array", u32, u64, ban4_full, 1 << (BAN_BITS - 6), MMAP);
+BPF_F_TABLE("array", u32, u64, ban6_full, 1 << (BAN_BITS - 6), MMAP);
+/* Bans whose set was full. Key: the source. Asked only where ban4_full or ban6_full says so. Python writes. */
 BPF_F_TABLE("hash", u64, struct ban_value, ban_overflow, BAN_OVERFLOW, 0);
 
 /* Is a prefix list worth asking? mmap, Python writes. See struct gate_word. */

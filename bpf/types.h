@@ -8,34 +8,37 @@
 #ifndef XDPWALL_TYPES_H
 #define XDPWALL_TYPES_H
 
+/* Places in a set of a meter's tag table. */
 #define WAYS 8
 
 /*
- * One set of the table of banned sources.
+ * One banned source, 16 bytes. An expiry of 0 is an empty place, EXPIRY_NEVER one without end. IPv4: the tag is the source
+ * address as loaded from the packet, so a match is exact. IPv6: bits 12 to 43 of the hash, confirmed by ban_keys.
  *
- * word[0]: how many further bans of this set are in the overflow map; 0 means that it need not be asked.
- * word[1..7]: tag << 32 | expiry. An expiry of 0 is an empty place, EXPIRY_NEVER one without end. IPv4: the tag is the
- * source address as loaded from the packet, so a match is exact. IPv6: bits 12 to 43 of the hash, confirmed by ban_keys.
- *
- * Written by Python with aligned 8-byte stores through mmap: a reader sees a place before or after, never in between.
+ * Python writes tag and expiry together with one aligned 8-byte store through mmap: a reader sees a place before or after,
+ * never in between. The kernel alone adds to `dropped`; Python clears it with a new ban.
  */
-struct ban_line {
-    u64 word[WAYS];
+struct ban_place {
+    u32 expiry;
+    u32 tag;
+    u64 dropped; /* packets, and << 32 their bytes in units of 16, each packet rounded to the nearest */
 };
 
-/* The full keys behind the tags of an IPv6 set; key[0] is not used. Python writes the key before the word. */
+#define BAN_WAYS 4
+
+/* One set of the table of banned sources. What a ban stopped stands beside it: to count it costs no further cache line. */
+struct ban_line {
+    struct ban_place place[BAN_WAYS];
+};
+
+/* The full keys behind the tags of an IPv6 set. Python writes the key before the place. */
 struct ban_keys {
-    u64 key[WAYS];
+    u64 key[BAN_WAYS];
 };
 
 struct count {
     u64 packets;
     u64 bytes; /* from the Ethernet header on, without the checksum at the end of the frame */
-};
-
-/* What each place of a set has dropped. Written by the kernel (atomic adds), cleared by Python with a new ban. */
-struct ban_hits {
-    struct count way[WAYS];
 };
 
 /* A ban by prefix, or one that found its set full. */

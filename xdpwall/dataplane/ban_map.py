@@ -110,15 +110,16 @@ class KernelBans:
 
     def clear(self) -> int:
         """See :meth:`BanMap.clear`."""
-        cleared = sum(self._drop_overflow(key) for key, *_ in list(overflow_entries(self._overflow)))
+        cleared = self._drop_overflow([key for key, *_ in overflow_entries(self._overflow)])
         cleared += sum(exact.clear() for exact in self._exact.values())
         return cleared + self._prefixes.remove_many([prefix for prefix, *_ in list(self._prefixes.entries())])
 
     def sweep(self) -> int:
         """See :meth:`BanMap.sweep`."""
         now = self._clock.expiry_now()
-        lapsed = [key for key, expiry, *_ in list(overflow_entries(self._overflow)) if expiry <= now]
-        swept = sum(self._drop_overflow(key) for key in lapsed)
+        swept = self._drop_overflow(
+            [key for key, expiry, *_ in overflow_entries(self._overflow) if expiry <= now]
+        )
         swept += sum(exact.sweep(now) for exact in self._exact.values())
         return swept + self._prefixes.remove_many(self._prefixes.lapsed(now))
 
@@ -134,8 +135,11 @@ class KernelBans:
     def __len__(self) -> int:
         return self.exact_count() + self.prefix_count()
 
-    def _drop_overflow(self, key: int) -> bool:
-        found = sys_bpf.map_delete(self._overflow, key.to_bytes(8, "little"))
-        if found:
-            self._exact[keys.source_prefix(key).version].forget_overflow(key)
-        return found
+    def _drop_overflow(self, gone: list[int]) -> int:
+        if not gone:
+            return 0
+        dropped = sum(sys_bpf.map_delete(self._overflow, key.to_bytes(8, "little")) for key in gone)
+        left = [key for key, *_ in overflow_entries(self._overflow)]
+        for exact in self._exact.values():
+            exact.follow_overflow(left)
+        return dropped

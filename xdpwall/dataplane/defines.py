@@ -9,8 +9,8 @@ from pathlib import Path
 from xdpwall.config import Config
 from xdpwall.dataplane import buckets
 
-_PLACES_A_BAN = 4
-"""Sets are sized for four bans each of seven places: at full capacity 5 % of the sets overflow (Poisson)."""
+_BANS_A_SET = 2
+"""Sets are sized for two bans each of four places: at full capacity 5 % of the sets overflow (Poisson)."""
 _SMALLEST_OVERFLOW = 1024
 ALLOW_CAPACITY = 16384
 
@@ -31,7 +31,7 @@ def sizes(config: Config, cpus: int) -> Sizes:
     """Sizes for a config on a machine with this many possible CPUs."""
     return Sizes(
         cpus=cpus,
-        ban_bits=max(4, _log2(config.bans.capacity // _PLACES_A_BAN)),
+        ban_bits=max(6, _log2(config.bans.capacity // _BANS_A_SET)),
         ban_overflow=max(_SMALLEST_OVERFLOW, config.bans.capacity // 8),
         ban_prefixes=config.bans.prefix_capacity,
         source_bits=_meter_bits(config.meters.sources, cpus),

@@ -23,7 +23,8 @@ class KernelBan:
     """A ban as the kernel holds it.
 
     ``remaining_ms`` is None for ever; it may be 0 for one that has lapsed and not been swept yet. ``packets`` and
-    ``bytes`` count what this ban dropped.
+    ``bytes`` count what this ban dropped; of a single source the packets modulo 2**32, and the bytes in units of 16,
+    each packet rounded to the nearest, modulo 2**36.
     """
 
     prefix: Prefix

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xdpwall.dataplane.compiler import CompiledModule, Field
 
 ARRAY, HASH, LPM_TRIE = 2, 1, 11
-WAYS = 8
+BAN_WAYS = 4
 INTERFACES = 16
 REASON_SLOTS = 64
 MAGIC = 0x6C6C617770647801
@@ -71,13 +71,13 @@ class MapLayout:
 
 
 MAPS: tuple[MapLayout, ...] = (
-    MapLayout("ban4", ARRAY, 4, 64, (("word", 64),), mmap=True),
-    MapLayout("ban6", ARRAY, 4, 64, (("word", 64),), mmap=True),
-    MapLayout("ban6_keys", ARRAY, 4, 64, (("key", 64),), mmap=True),
-    MapLayout("ban4_hits", ARRAY, 4, 128, (("way", 128),), mmap=True),
-    MapLayout("ban6_hits", ARRAY, 4, 128, (("way", 128),), mmap=True),
+    MapLayout("ban4", ARRAY, 4, 64, (("place", 64),), mmap=True),
+    MapLayout("ban6", ARRAY, 4, 64, (("place", 64),), mmap=True),
+    MapLayout("ban6_keys", ARRAY, 4, 32, (("key", 32),), mmap=True),
     MapLayout("ban4_gate", ARRAY, 4, 8, mmap=True),
     MapLayout("ban6_gate", ARRAY, 4, 8, mmap=True),
+    MapLayout("ban4_full", ARRAY, 4, 8, mmap=True),
+    MapLayout("ban6_full", ARRAY, 4, 8, mmap=True),
     MapLayout("ban_overflow", HASH, 8, 24, _BAN_VALUE),
     MapLayout("gate", ARRAY, 4, 32, (("allow", 8), ("ban", 8), ("own", 8), ("spare", 8)), mmap=True),
     MapLayout("ban_prefix4", LPM_TRIE, 8, 24, _BAN_VALUE),

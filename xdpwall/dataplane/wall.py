@@ -131,7 +131,7 @@ class Wall:
             layout=layout.LAYOUT,
             tick_hz=meta.hz,
             cpus=meta.cpus,
-            ban_capacity=(1 << meta.ban_bits) * 4,
+            ban_capacity=(1 << meta.ban_bits) * 2,
             ban_prefix_capacity=layout.check_map(
                 layout.BY_NAME["ban_prefix4"], self._fd("ban_prefix4")
             ).max_entries,
@@ -244,7 +244,7 @@ class Wall:
         return ExactBans(
             self._array(stem),
             self._array(f"{stem}_gate"),
-            self._array(f"{stem}_hits"),
+            self._array(f"{stem}_full"),
             self._array(f"{stem}_keys") if version == 6 else None,
             self._fd("ban_overflow"),
             self._meta.seed,

@@ -134,4 +134,4 @@ def test_numbers_that_stand_in_both(checkout: Path) -> None:
     maps = (checkout / "bpf" / "maps.h").read_text(encoding="utf-8")
     types = (checkout / "bpf" / "types.h").read_text(encoding="utf-8")
     assert f"#define INTERFACES {layout.INTERFACES}\n" in maps
-    assert f"#define WAYS {layout.WAYS}\n" in types
+    assert f"#define BAN_WAYS {layout.BAN_WAYS}\n" in types
