@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -37,3 +37,8 @@ def rows(table: Iterable[Row]) -> pytest.MarkDecorator:
     names = [row.name for row in listed]
     assert len(set(names)) == len(names), "a name stands twice"
     return pytest.mark.parametrize("row", listed, ids=names)
+
+
+def about(packets: int, size: int) -> Any:
+    """The bytes that a ban has counted of packets with ``size`` bytes in all: each is rounded to the nearest 16."""
+    return pytest.approx(size, abs=8 * packets)

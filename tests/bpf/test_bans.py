@@ -10,6 +10,7 @@ import pytest
 
 from tests.bpf.packets import TCP, UDP, frame4, frame6, frame_from, tcp, udp
 from tests.bpf.scene import DROP, PASS, Probe
+from tests.bpf.table import about
 from tests.bpf.test_prefix_bans import is_possible
 from xdpwall.dataplane.interface import KernelBan
 from xdpwall.model import Prefix
@@ -69,7 +70,7 @@ def test_lifting_a_ban(lists: Probe) -> None:
     "text", ["1.2.3.4", "1.2.3.0/24", "2001:db8:7::/64", "2001:db8:7::/48", "2001:db8:7::1"]
 )
 def test_a_ban_counts_what_it_drops(lists: Probe, text: str) -> None:
-    """Exactly; a ban renewed keeps its counters, a ban given anew begins at zero."""
+    """Packets exactly, bytes to the nearest 16 a packet. A ban renewed keeps its counters, one given anew has none."""
     prefix, bans = Prefix.parse(text), lists.wall.bans
     source = {"1.2.3.0": "1.2.3.4", "2001:db8:7::": "2001:db8:7::1"}.get(prefix.address, prefix.address)
     long, short = frame_from(source, udp(bytes(900))), frame_from(source, udp(b""))
@@ -78,11 +79,12 @@ def test_a_ban_counts_what_it_drops(lists: Probe, text: str) -> None:
     lists.push(long, 5)
     lists.push(short, 3)
     size = 5 * len(long) + 3 * len(short)
-    assert _counts(bans.get(prefix)) == (8, size)
+    assert _counts(bans.get(prefix)) == (8, about(8, size))
+    before = _counts(bans.get(prefix))
     bans.put(prefix, None)
-    assert _counts(bans.get(prefix)) == (8, size)
+    assert _counts(bans.get(prefix)) == before
     lists.push(short)
-    assert _counts(bans.get(prefix)) == (9, size + len(short))
+    assert _counts(bans.get(prefix)) == (9, about(9, size + len(short)))
     bans.remove(prefix)
     bans.put(prefix, HOUR)
     assert _counts(bans.get(prefix)) == (0, 0)
@@ -169,7 +171,7 @@ def test_putting_many_again_keeps_counters(lists: Probe) -> None:
     again = [*((p, 2 * HOUR) for p in reversed(some)), *((p, None) for p in some[:100])]
     bans.put_many(again)
     assert len(bans) == len(some)
-    assert _counts(bans.get(some[5])) == (7, 7 * len(frame_from(some[5].address)))
+    assert _counts(bans.get(some[5])) == (7, about(7, 7 * len(frame_from(some[5].address))))
     assert _remaining(bans.get(some[5])) is None
     assert (_remaining(bans.get(some[150])) or 0) > HOUR
 

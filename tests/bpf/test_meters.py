@@ -163,15 +163,25 @@ def test_bytes_are_those_of_the_frame(probe: Probe, v4: str) -> None:
 
 
 def test_a_prefix_adds_up_its_sources(probe: Probe, v4: str, v6: str) -> None:
-    """And neither its neighbours' packets nor the other family's."""
+    """All of them, from the first to the last, and none of its neighbours."""
     stem4, stem6 = v4.rsplit(".", 1)[0], around(v6).split("::")[0]
-    for host in range(1, 11):
-        probe.push(frame4(source=f"{stem4}.{host}"), host)
-        probe.push(frame6(source=f"{stem6}:{host:x}::1"), host)
+    for number in range(10):
+        probe.push(frame4(source=f"{stem4}.{number * 28}"), number + 1)
+        probe.push(frame6(source=f"{stem6}:{number * 7281:x}::1"), number + 1)
+    below, above = Prefix.parse(around(v4)).packed[:3], Prefix.parse(around(v6)).packed[:6]
+    for step in (-1, 1):
+        probe.push(frame4(source=str(_next_to(below, step, 4, 32))), 5)
+        probe.push(frame6(source=_next_to(above, step, 16, 128).address), 5)
     assert prefix(probe, around(v4)).packets == 55
     assert prefix(probe, around(v6)).packets == 55
-    assert source(probe, f"{stem4}.10").packets == 10
-    assert source(probe, f"{stem6}:a::1").packets == 10
+    assert source(probe, f"{stem4}.252").packets == 10
+    assert source(probe, f"{stem6}:{9 * 7281:x}::1").packets == 10
+
+
+def _next_to(stem: bytes, step: int, size: int, length: int) -> Prefix:
+    """An address in the prefix before or after."""
+    number = int.from_bytes(stem, "big") + step
+    return Prefix(number.to_bytes(len(stem), "big") + b"\x09" * (size - len(stem)), length)
 
 
 def test_hosts_of_one_64_are_one_source(probe: Probe, v6: str) -> None:
