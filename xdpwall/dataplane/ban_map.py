@@ -71,19 +71,18 @@ class KernelBans:
 
     def remove(self, prefix: Prefix) -> bool:
         """See :meth:`BanMap.remove`."""
-        if prefix.is_source:
-            return self._exact[prefix.version].remove(keys.source_key(prefix))
-        return self._prefixes.remove_many([prefix]) == 1
+        return self.remove_many([prefix]) == 1
 
     def remove_many(self, prefixes: Iterable[Prefix]) -> int:
         """See :meth:`BanMap.remove_many`."""
         others: list[Prefix] = []
-        removed = 0
+        sources: dict[int, list[int]] = {4: [], 6: []}
         for prefix in prefixes:
             if prefix.is_source:
-                removed += self.remove(prefix)
+                sources[prefix.version].append(keys.source_key(prefix))
             else:
                 others.append(prefix)
+        removed = sum(self._exact[version].remove_many(found) for version, found in sources.items())
         return removed + self._prefixes.remove_many(others)
 
     def get(self, prefix: Prefix) -> KernelBan | None:

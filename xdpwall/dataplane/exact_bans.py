@@ -10,7 +10,6 @@ anything of it is there, and closed after the last of it went.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -172,18 +171,25 @@ class ExactBans:
         lines[index[done], way[done], 0] = tags[done] << np.uint64(32) | until[done]
         return done
 
-    def remove(self, key: int) -> bool:
-        """Lift a ban. Gives whether it stood."""
-        line, tag = self._place(key)
-        found = self._find(line, tag, key)
-        if found is not None:
-            self._words[found] = 0
-        elif self._is_full(line) and sys_bpf.map_delete(self._overflow, _key_bytes(key)):
-            self.follow_overflow(other for other, *_ in overflow_entries(self._overflow))
-        else:
-            return False
-        self._close_gate(line)
-        return True
+    def remove_many(self, keys: Iterable[int]) -> int:
+        """Lift bans. Gives how many stood."""
+        lines: list[int] = []
+        overflowed = False
+        for key in keys:
+            line, tag = self._place(key)
+            found = self._find(line, tag, key)
+            if found is not None:
+                self._words[found] = 0
+            elif self._is_full(line) and sys_bpf.map_delete(self._overflow, _key_bytes(key)):
+                overflowed = True
+            else:
+                continue
+            lines.append(line)
+        if overflowed:  # once for all of them: it reads the whole overflow map
+            self.follow_overflow(_number(raw) for raw in sys_bpf.map_keys(self._overflow, 8))
+        for line in lines:
+            self._close_gate(line)
+        return len(lines)
 
     def get(self, key: int) -> tuple[int, int, int] | None:
         """Expiry, packets and bytes dropped of a ban."""
@@ -196,7 +202,9 @@ class ExactBans:
     def entries(self) -> Iterator[tuple[int, int, int, int]]:
         """Key, expiry, packets and bytes of each place that is taken. The overflow map: :func:`overflow_entries`."""
         for at, _ in self._taken():
-            word = self._words[at]  # anew: the caller may have lifted or prolonged bans since this page was read
+            word = self._words[
+                at
+            ]  # anew: the caller may have lifted or prolonged bans since this page was read
             if word & _EXPIRY:
                 yield self._key(at), word & _EXPIRY, *_dropped(self._words[at + 1])
 
@@ -312,7 +320,7 @@ def overflow_entries(fd: int) -> Iterator[tuple[int, int, int, int]]:
         value = sys_bpf.map_lookup(fd, raw, BAN_VALUE.size)
         if value is not None:
             expiry, _, packets, size = BAN_VALUE.unpack(value)
-            yield struct.unpack("=Q", raw)[0], expiry, packets, size
+            yield _number(raw), expiry, packets, size
 
 
 def _dropped(word: int) -> tuple[int, int]:
@@ -322,3 +330,7 @@ def _dropped(word: int) -> tuple[int, int]:
 
 def _key_bytes(key: int) -> bytes:
     return key.to_bytes(8, "little")
+
+
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")
