@@ -21,10 +21,10 @@ def config(**tables: Any) -> Config:
 
 
 def test_sizes_of_the_defaults() -> None:
-    """131,072 bans as four of seven places each; 131,072 sources and 32,768 prefixes over all CPUs, eight a set."""
+    """131,072 bans, two a set of four places; 131,072 sources and 32,768 prefixes over all CPUs, eight a set."""
     shape = sizes(Config(), cpus=2)
-    assert (shape.cpus, shape.ban_bits, shape.source_bits, shape.prefix_bits) == (2, 15, 13, 11)
-    assert (1 << shape.ban_bits) * 4 == 131_072
+    assert (shape.cpus, shape.ban_bits, shape.source_bits, shape.prefix_bits) == (2, 16, 13, 11)
+    assert (1 << shape.ban_bits) * 2 == 131_072
     assert 2 * (8 << shape.source_bits) == 131_072
     assert (shape.ban_overflow, shape.ban_prefixes) == (16_384, 16_384)
 
@@ -40,7 +40,7 @@ def test_sizes_hold_what_was_asked(capacity: int, slots: int, prefixes: int, cpu
         config(bans={"capacity": 1 << capacity}, meters={"sources": 1 << slots, "prefixes": 1 << prefixes}),
         cpus,
     )
-    assert (1 << shape.ban_bits) * 4 == 1 << capacity
+    assert (1 << shape.ban_bits) * 2 == 1 << capacity
     assert shape.ban_overflow >= (1 << capacity) // 8
     for bits, asked in ((shape.source_bits, 1 << slots), (shape.prefix_bits, 1 << prefixes)):
         assert 7 <= bits <= 20
