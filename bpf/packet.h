@@ -16,22 +16,23 @@ enum fragment_kind { NOT_FRAGMENT = 0, FIRST_FRAGMENT = 1, LATER_FRAGMENT = 2 };
 #define KIND_FRAGMENT 8
 #define KIND_DROPPED 16
 
+/* All 64 bits wide: bcc 0.26 has no 32-bit arithmetic, so each narrower member would cost two shifts a use. */
 struct packet {
     void *data;
     void *end;     /* of what can be read: the first buffer of a jumbo frame */
     u64 key;       /* the source: see the comment of V4_MARK */
     u64 hash;      /* of key */
-    u32 length;    /* of the whole frame, bytes */
-    u32 l3;        /* offset of the IP header */
-    u32 l4;        /* offset of what follows IP and its extension headers */
-    u32 l4_length; /* bytes that the IP header promises from l4 on */
-    u32 is_v6;
-    u32 protocol; /* at l4 */
-    u32 fragment; /* enum fragment_kind */
-    u32 kinds;    /* KIND_* */
-    u32 cpu;
-    u32 is_link; /* keeps the link alive: never dropped by a list */
-    u32 hop_limit;
+    u64 length;    /* of the whole frame, bytes */
+    u64 l3;        /* offset of the IP header */
+    u64 l4;        /* offset of what follows IP and its extension headers */
+    u64 l4_length; /* bytes that the IP header promises from l4 on */
+    u64 is_v6;
+    u64 protocol; /* at l4 */
+    u64 fragment; /* enum fragment_kind */
+    u64 kinds;    /* KIND_* */
+    u64 cpu;
+    u64 is_link; /* keeps the link alive: never dropped by a list */
+    u64 hop_limit;
     u64 now; /* ticks */
 };
 

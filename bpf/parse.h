@@ -9,7 +9,7 @@
 /* A chain longer than this is no real packet (RFC 8200 names seven kinds; most stacks send none or one). */
 #define MAX_EXTENSIONS 8
 
-INLINE int is_extension(u32 protocol)
+INLINE int is_extension(u64 protocol)
 {
     return protocol == PROTO_HOP_BY_HOP || protocol == PROTO_ROUTING || protocol == PROTO_FRAGMENT ||
            protocol == PROTO_AH || protocol == PROTO_DEST_OPTIONS;
@@ -43,7 +43,7 @@ INLINE enum reason parse_ethernet(struct packet *p, __be16 *type)
  * the whole packet can carry; IPv4 counts its header in the 65,535 bytes, IPv6 does not. is_tcp: what it belongs to.
  * RFC 791: all but the last carry a multiple of 8; RFC 3128: no TCP fragment may begin inside the header.
  */
-INLINE enum reason check_fragment(u32 offset, u32 length, u32 longest, u32 more, u32 is_tcp)
+INLINE enum reason check_fragment(u64 offset, u64 length, u64 longest, u64 more, u64 is_tcp)
 {
     if (offset + length > longest)
         return REASON_FRAGMENT;
@@ -66,16 +66,16 @@ INLINE enum reason parse_ipv4(struct packet *p)
     /* 224.0.0.0/24 never crosses a router: IGMP, VRRP, OSPF, mDNS. */
     p->is_link = (ip->target & to_be32(0xffffff00)) == to_be32(0xe0000000);
 
-    u32 header = (ip->version_length & 15) * 4;
+    u64 header = (ip->version_length & 15) * 4;
     if (ip->version_length >> 4 != 4 || header < sizeof(*ip))
         return REASON_IP_HEADER;
-    u32 total = from_be16(ip->total_length);
+    u64 total = from_be16(ip->total_length);
     if (total < header || p->l3 + total > p->length)
         return REASON_IP_LENGTH;
     p->l4 = p->l3 + header;
     p->l4_length = total - header;
 
-    u32 first = source & 0xff;
+    u64 first = source & 0xff;
     if (first == 127 || (first & 0xf0) == 224 || source == 0xffffffff || source == ip->target)
         return REASON_SOURCE_IMPOSSIBLE;
     if (first == 0 && (source || !p->is_link)) {
@@ -88,9 +88,9 @@ INLINE enum reason parse_ipv4(struct packet *p)
         p->is_link = 1;
     }
 
-    u32 bits = from_be16(ip->fragment);
+    u64 bits = from_be16(ip->fragment);
     if (bits & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS)) {
-        u32 offset = (bits & IPV4_OFFSET) * 8;
+        u64 offset = (bits & IPV4_OFFSET) * 8;
         p->fragment = offset ? LATER_FRAGMENT : FIRST_FRAGMENT;
         return check_fragment(offset, p->l4_length, 65535 - header, bits & IPV4_MORE_FRAGMENTS,
                               p->protocol == PROTO_TCP);
@@ -99,23 +99,23 @@ INLINE enum reason parse_ipv4(struct packet *p)
 }
 
 /* Walks the extension headers. `left` is what the IPv6 header promises from p->l4 on. */
-INLINE enum reason parse_extensions(struct packet *p, u32 left)
+INLINE enum reason parse_extensions(struct packet *p, u64 left)
 {
-    u32 fragmented = 0;
+    u64 fragmented = 0;
     for (int i = 0; i < MAX_EXTENSIONS; i++) {
         /* 6.1 and later need the bound in this register before it becomes a packet offset. */
-        u32 at = p->l4 & 0xffff;
+        u64 at = p->l4 & 0xffff;
         struct extension_header *extension = p->data + at;
         if (left < sizeof(*extension) || (void *)(extension + 1) > p->end)
             return REASON_TRUNCATED;
-        u32 kind = p->protocol;
-        u32 size = 8 + extension->length * 8;
+        u64 kind = p->protocol;
+        u64 size = 8 + extension->length * 8;
         p->protocol = extension->next;
         if (kind == PROTO_FRAGMENT) {
             struct fragment_header *fragment = (void *)extension;
-            u32 bits = from_be16(fragment->offset);
-            u32 offset = bits & IPV6_OFFSET;
-            u32 more = bits & IPV6_MORE_FRAGMENTS;
+            u64 bits = from_be16(fragment->offset);
+            u64 offset = bits & IPV6_OFFSET;
+            u64 more = bits & IPV6_MORE_FRAGMENTS;
             if (fragmented)
                 return REASON_EXTENSION_CHAIN;
             fragmented = 1;
@@ -163,7 +163,7 @@ INLINE enum reason parse_ipv6(struct packet *p)
 
     if (ip->version_class >> 4 != 6)
         return REASON_IP_HEADER;
-    u32 payload = from_be16(ip->payload_length);
+    u64 payload = from_be16(ip->payload_length);
     p->l4 = p->l3 + sizeof(*ip);
     p->l4_length = payload;
     if (p->l4 + payload > p->length)
@@ -188,9 +188,9 @@ INLINE enum reason parse_ipv6(struct packet *p)
  * SYN, RST, and anything with ACK, where of SYN, RST and FIN only one may stand; PSH and URG go with ACK or SYN.
  * The list is that of netfilter's tcp_valid_flags (nf_conntrack_proto_tcp.c), which also ignores PSH, ECE and CWR.
  */
-INLINE int impossible_flags(u32 flags)
+INLINE int impossible_flags(u64 flags)
 {
-    u32 f = flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG);
+    u64 f = flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG);
     u64 possible = 1ULL << TCP_SYN | 1ULL << (TCP_SYN | TCP_URG) | 1ULL << (TCP_SYN | TCP_ACK) | 1ULL << TCP_RST |
                    1ULL << (TCP_RST | TCP_ACK) | 1ULL << (TCP_FIN | TCP_ACK) | 1ULL << (TCP_FIN | TCP_ACK | TCP_URG) |
                    1ULL << TCP_ACK | 1ULL << (TCP_ACK | TCP_URG);
@@ -200,7 +200,7 @@ INLINE int impossible_flags(u32 flags)
 /* The transport header, unless this is a later fragment. Sets p->kinds. */
 INLINE enum reason parse_transport(struct packet *p)
 {
-    u32 first = p->fragment == FIRST_FRAGMENT;
+    u64 first = p->fragment == FIRST_FRAGMENT;
     if (p->fragment)
         p->kinds |= KIND_FRAGMENT;
     if (p->protocol == PROTO_UDP)
@@ -211,12 +211,12 @@ INLINE enum reason parse_transport(struct packet *p)
         return REASON_PASS;
 
     enum reason too_short = first ? REASON_FRAGMENT : REASON_TRUNCATED;
-    u32 at = p->l4 & 0xffff;
+    u64 at = p->l4 & 0xffff;
     if (p->protocol == PROTO_TCP) {
         struct tcp_header *tcp = p->data + at;
         if (p->l4_length < sizeof(*tcp) || (void *)(tcp + 1) > p->end)
             return too_short;
-        u32 header = (tcp->length >> 4) * 4;
+        u64 header = (tcp->length >> 4) * 4;
         if (header < sizeof(*tcp))
             return REASON_TCP_HEADER;
         if (header > p->l4_length)
@@ -231,7 +231,7 @@ INLINE enum reason parse_transport(struct packet *p)
         struct udp_header *udp = p->data + at;
         if (p->l4_length < sizeof(*udp) || (void *)(udp + 1) > p->end)
             return too_short;
-        u32 length = from_be16(udp->length);
+        u64 length = from_be16(udp->length);
         if (length < sizeof(*udp) || (!first && length > p->l4_length))
             return REASON_UDP_LENGTH;
         return REASON_PASS;
