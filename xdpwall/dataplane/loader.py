@@ -20,7 +20,7 @@ from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
 from xdpwall.dataplane.wall import Meta, Wall, read_meta
-from xdpwall.errors import InputError, NotFoundError, PrivilegeError, XdpwallError
+from xdpwall.errors import InputError, NotFoundError, PrivilegeError
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
 
@@ -89,7 +89,7 @@ def load(config: Config, paths: Paths, interfaces: Iterable[str] = ()) -> LoadRe
             warnings: list[str] = []
             try:
                 attachments = builder.put_up(paths, wanted, warnings)
-            except XdpwallError:
+            except BaseException:  # Ctrl-C too: a first load leaves a whole wall or nothing
                 if meta is None:
                     _take_down(pins, list(wanted))
                 raise
@@ -180,7 +180,6 @@ class _Builder:
         if self._fresh:
             self._pin_all()
         with Wall.open(paths) as wall:
-            wall.write_meta(self._meta)
             for prefix in self._config.allow.prefixes:
                 wall.allow.put(Prefix.parse(str(prefix)))
             wall.set_own_addresses(own_addresses())
@@ -204,6 +203,7 @@ class _Builder:
                 attachments.append(attach.Attachment(name, mode or "native", done.swapped, done.warning))
                 if done.warning:
                     warnings.append(done.warning)
+            wall.write_meta(self._meta)  # last: a load that was refused midway has not changed what the wall is
         return attachments
 
     def _attach(self, name: str, slot: int) -> attach.Attachment:
