@@ -13,7 +13,7 @@ from xdpwall.errors import InputError, PrivilegeError
 Result = dict[str, Any]
 """The object that `xdpwall bench -o json` prints."""
 
-ROUNDS, QUICK_ROUNDS = 11, 3
+ROUNDS, QUICK_ROUNDS = 25, 3
 CONTROL, ACCURACY, STAGES = "control", "accuracy", "stages"
 """What ``only`` may name besides rows."""
 

@@ -68,7 +68,7 @@ class Gun:
     """The generator. One for a whole bench; a context manager.
 
     Args:
-        home: a lab whose ``net`` namespace the program is parked in.
+        home: a lab in whose ``net`` and ``client`` namespaces the programs are parked.
     """
 
     def __init__(self, home: Lab) -> None:
@@ -78,7 +78,10 @@ class Gun:
         self._push = sys_bpf.prog_load(self._module.program("push"), "bench_push")
         self._spoof = sys_bpf.prog_load(self._module.program("spoof"), "bench_spoof")
         # A program that is attached somewhere stays in the kernel's table of XDP programs: no wait at each run.
-        self._parked = namespaces.inside(home.namespace("net"), lambda: pusher.park(self._push))
+        self._parked = (
+            namespaces.inside(home.namespace("net"), lambda: pusher.park(self._push)),
+            namespaces.inside(home.namespace("client"), lambda: pusher.park(self._spoof)),
+        )
         self._home = home
         self._random = _SEED
 
@@ -88,7 +91,7 @@ class Gun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for fd in (self._parked, self._push, self._spoof):
+        for fd in (*self._parked, self._push, self._spoof):
             os.close(fd)
         self._plan.close()
         self._tally.close()

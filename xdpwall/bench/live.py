@@ -43,14 +43,13 @@ class YardTarget:
 
     def fire(self, gun: Gun, packets: int) -> tuple[Shot, float]:
         """See :class:`Target`."""
-        self.yard.show(self.row.program)
-        shot = gun.live(self.yard.lab, self.row.traffic, packets)
+        shot = gun.live(self.yard.labs[self.row.program], self.row.traffic, packets)
         return shot, shot.dropped / max(1, shot.received)
 
     def dry(self, gun: Gun, repeat: int) -> int | None:
         """See :class:`Target`."""
         program = self.yard.programs[self.row.program]
-        return gun.dry(self.yard.lab.wall_links[0], program, self.row.traffic, repeat)
+        return gun.dry(self.yard.home.wall_links[0], program, self.row.traffic, repeat)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def measure(
         taken: dict[tuple[str, str], list[float]] = {
             (kind, name): [] for kind in TRAFFIC for name in programs
         }
-        link = yard.lab.wall_links[0]
+        link = yard.home.wall_links[0]
         for number in range(rounds + 1):
             heard(f"stages: round {number} of {rounds}" if number else "stages: warm-up")
             for kind, traffic in TRAFFIC.items():

@@ -9,6 +9,7 @@ it would be measured too.
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -106,30 +107,30 @@ class LoadedWall:
 
 
 class Yardstick:
-    """Bare XDP_DROP, and the wall's parser with XDP_DROP behind it, one at a time on the same link."""
+    """Bare XDP_DROP, and the wall's parser with XDP_DROP behind it, each on a link of its own. A context manager.
+
+    Attributes:
+        programs: file descriptors by name, ``bare_drop`` and ``parse_drop``; owned by this object.
+        labs: where each of them is attached, to the first link.
+    """
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self.lab = Lab()
+        self.programs: dict[str, int] = {}
+        self.labs: dict[str, Lab] = {}
         try:
-            self._stack.enter_context(self.lab)
             config = Config()
             shape = defines.sizes(config, defines.possible_cpus())
             module = compiler.compile_source(
                 source.bpf_folder() / "bench" / "yardstick.c", defines.defines(config, shape, seed=1)
             )
             self._stack.callback(module.close)
-            self.programs = {
-                name: sys_bpf.prog_load(module.program(name), f"bench_{name}")
-                for name in ("bare_drop", "parse_drop")
-            }
-            for program in self.programs.values():
-                self._stack.callback(os.close, program)
-            self._clock = sys_bpf.prog_load(module.program("wall_clock"), "bench_clock")
-            self._stack.callback(os.close, self._clock)
-            self._shown = "bare_drop"
-            self._link = namespaces.inside(self.lab.namespace("wall"), self._attach)
-            self._stack.callback(os.close, self._link)
+            self._clock = self._load(module, "wall_clock")
+            for name in ("bare_drop", "parse_drop"):
+                self.programs[name] = program = self._load(module, name)
+                self.labs[name] = lab = self._stack.enter_context(Lab())
+                link = namespaces.inside(lab.namespace("wall"), functools.partial(_attach, lab, program))
+                self._stack.callback(os.close, link)
         except BaseException:
             self._stack.close()
             raise
@@ -142,16 +143,22 @@ class Yardstick:
     ) -> None:
         self._stack.close()
 
+    @property
+    def home(self) -> Lab:
+        """A lab that stands as long as this object."""
+        return self.labs["bare_drop"]
+
     def facts(self) -> dict[str, int | str]:
         """What the links and the kernel are like, as keys of the result's ``machine``."""
         return {"tick_hz": ticks.measure_hz(self._clock), "xdp_mode": "native", "link": "veth"}
 
-    def show(self, name: str) -> None:
-        """Have this program on the link."""
-        if name != self._shown:
-            sys_bpf.link_update(self._link, self.programs[name])
-            self._shown = name
+    def _load(self, module: compiler.CompiledModule, name: str) -> int:
+        program = sys_bpf.prog_load(module.program(name), f"bench_{name}")
+        self._stack.callback(os.close, program)
+        return program
 
-    def _attach(self) -> int:
-        index = attach.interface_index(self.lab.wall_links[0].host.ifname)
-        return sys_bpf.link_create_xdp(self.programs[self._shown], index, sys_bpf.XDP_FLAGS_DRV_MODE)
+
+def _attach(lab: Lab, program: int) -> int:
+    """Put a program on the first link; gives the BPF link."""
+    index = attach.interface_index(lab.wall_links[0].host.ifname)
+    return sys_bpf.link_create_xdp(program, index, sys_bpf.XDP_FLAGS_DRV_MODE)

@@ -17,7 +17,7 @@ from xdpwall.interface.cli.output import emit_json, note
 
 @click.command(cls=Verb)
 @click.option(
-    "--rounds", type=click.IntRange(1, 1000), metavar="N", help="How often each row runs; 11 is the default."
+    "--rounds", type=click.IntRange(1, 1000), metavar="N", help="How often each row runs; 25 is the default."
 )
 @click.option("--quick", is_flag=True, help="Few and short rounds: to see that it works, not for figures.")
 @click.option(
