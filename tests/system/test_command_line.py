@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from xdpwall.lab import namespaces
 from xdpwall.paths import Paths
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a namespace, BPF and XDP")
@@ -84,17 +85,19 @@ def wall() -> Iterator[Shell]:
     shell = Shell(name, name)
 
     def ip(*arguments: str) -> None:
-        subprocess.run(["ip", *arguments], check=True, capture_output=True)
+        # Not `ip -n`: it remounts, which a chroot whose root is no mount point refuses.
+        enter = ["nsenter", f"--net=/run/netns/{name}", "ip", *arguments]
+        subprocess.run(enter, check=True, capture_output=True)
 
-    ip("netns", "add", name)
+    namespaces.create(name)
     try:
-        ip("-n", name, "link", "add", "w0", "type", "veth", "peer", "name", "w1")
+        ip("link", "add", "w0", "type", "veth", "peer", "name", "w1")
         for link in ("w0", "w1"):
-            ip("-n", name, "link", "set", link, "up")
+            ip("link", "set", link, "up")
         yield shell
     finally:
         subprocess.run(shell.argv("unload"), capture_output=True, check=False)
-        ip("netns", "del", name)
+        namespaces.remove(name)
         for folder in (Paths(name).runtime, Paths(name).state):
             shutil.rmtree(folder, ignore_errors=True)
 

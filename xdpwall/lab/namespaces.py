@@ -23,6 +23,8 @@ RUN_DIR = Path("/run/netns")
 
 _CLONE_NEWNET = 0x40000000
 _MS_BIND = 0x1000
+_MS_REC = 0x4000
+_MS_SHARED = 1 << 20
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 _Given = TypeVar("_Given")
@@ -61,7 +63,7 @@ def create(name: str) -> None:
         LabError: there is one of that name.
         KernelError: not root, or out of namespaces.
     """
-    RUN_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _share_run_dir()
     path = path_of(name)
     try:
         path.touch(mode=0o444, exist_ok=False)
@@ -78,6 +80,20 @@ def create(name: str) -> None:
     except BaseException:
         path.unlink()
         raise
+
+
+def _share_run_dir() -> None:
+    """Make the folder a shared mount of its own, as `ip netns add` does (ip-netns(8), iproute2's create_netns_dir).
+
+    Whoever comes first does it. Were it left to a later `ip netns add`, our mounts would be in the folder twice by
+    then, and could not be removed.
+    """
+    RUN_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder = os.fsencode(RUN_DIR)
+    if _libc.mount(b"", folder, b"none", _MS_SHARED | _MS_REC, None) == 0:
+        return
+    _check(_libc.mount(folder, folder, b"none", _MS_BIND | _MS_REC, None), f"bind {RUN_DIR}")
+    _check(_libc.mount(b"", folder, b"none", _MS_SHARED | _MS_REC, None), f"share {RUN_DIR}")
 
 
 def remove(name: str) -> None:
