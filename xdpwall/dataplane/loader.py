@@ -203,7 +203,8 @@ class _Builder:
                 attachments.append(attach.Attachment(name, mode or "native", done.swapped, done.warning))
                 if done.warning:
                     warnings.append(done.warning)
-            wall.write_meta(self._meta)  # last: a load that was refused midway has not changed what the wall is
+            # Last: a load that was refused midway has not changed what the wall is.
+            wall.write_meta(self._meta)
         return attachments
 
     def _attach(self, name: str, slot: int) -> attach.Attachment:
