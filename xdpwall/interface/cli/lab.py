@@ -12,6 +12,7 @@ import click
 
 from xdpwall.interface.cli.ask import need_root
 from xdpwall.interface.cli.command import Settings, Verbs
+from xdpwall.interface.cli.options import config_option
 from xdpwall.interface.cli.output import Column, emit_json, table
 from xdpwall.interface.cli.units import count, pps
 
@@ -61,14 +62,7 @@ def _run_options(function: Any) -> Any:
     function = click.option(
         "--pps", "rate", type=click.IntRange(1, 50_000_000), metavar="N", help="Attack packets per second."
     )(function)
-    return click.option(
-        "-c",
-        "--config",
-        "config_path",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Config file of the wall in the lab; without it every default applies.",
-    )(function)
+    return config_option(function, "Config file of the wall in the lab; without it every default applies.")
 
 
 @command.command("run", short_help="Run SCENARIO against a wall.")

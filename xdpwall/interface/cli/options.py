@@ -27,7 +27,10 @@ def interface_option(function: Function) -> Function:
     )(function)
 
 
-def config_option(function: Function) -> Function:
+CONFIG_HELP = "Config file; /etc/xdpwall/xdpwall.toml is the default."
+
+
+def config_option(function: Function, help_text: str = CONFIG_HELP) -> Function:
     """Add -c."""
     return click.option(
         "-c",
@@ -35,7 +38,7 @@ def config_option(function: Function) -> Function:
         "config_path",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Config file; /etc/xdpwall/xdpwall.toml is the default.",
+        help=help_text,
     )(function)
 
 
