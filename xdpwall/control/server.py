@@ -97,11 +97,12 @@ class Server:
         """Stop listening, hang up on everybody, remove the socket."""
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
         self._path.unlink(missing_ok=True)
         for task in list(self._clients):
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()  # last: from Python 3.12 on it waits until every client is gone
 
     @property
     def clients(self) -> int:

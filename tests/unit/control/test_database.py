@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_an_unusable_file_is_kept_aside(path: Path, damage: str) -> None:
         raw[8_192:40_960] = b"\xa5" * (40_960 - 8_192)
         path.write_bytes(raw)
     else:
-        with sqlite3.connect(path) as db:
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
             db.execute("PRAGMA user_version = 99")
         db.close()
     database = Database(path, now_ms=NOW)
