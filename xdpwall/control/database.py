@@ -270,10 +270,13 @@ class Database:
 
     def _look(self) -> sqlite3.Connection:
         db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        if version != VERSION:
+        try:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version != VERSION:
+                raise _UnusableError(f"it has schema {version}, this xdpwall reads {VERSION}")
+        except BaseException:
             db.close()
-            raise _UnusableError(f"it has schema {version}, this xdpwall reads {VERSION}")
+            raise
         return db
 
     def _open(self) -> sqlite3.Connection:
