@@ -60,11 +60,6 @@ class ExactBans:
         self._seed = seed
         self._shift = 64 - (lines.entries.bit_length() - 1)
 
-    @property
-    def capacity(self) -> int:
-        """Places in the table, overflow aside."""
-        return self._array.entries * BAN_WAYS
-
     def put(self, key: int, expiry: int, now: int) -> None:
         """Ban until ``expiry``; a ban that stands keeps its counters. ``now``: the expiry that is just over.
 
