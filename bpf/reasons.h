@@ -31,11 +31,28 @@ enum reason {
     REASON_PREFIX_PPS = 21,
     REASON_PREFIX_BPS = 22,
     REASON_PREFIX_SYN = 23,
+    REASON_LANE_SYN = 24,
+    REASON_LANE_TCP = 25,
+    REASON_LANE_UDP = 26,
+    REASON_LANE_ICMP = 27,
+    REASON_LANE_FRAGMENT = 28,
+    REASON_LANE_OTHER = 29,
+    REASON_CLOSED_TCP = 30,
+    REASON_CLOSED_UDP = 31,
+    REASON_COOKIE_SENT = 32,
+    REASON_FINGERPRINT = 33,
+    REASON_PASS_FLOW = 34,
+    REASON_PASS_SOLICITED = 35,
+    REASON_PASS_PROVEN = 36,
+    REASON_PASS_HANDSHAKE = 37,
     REASONS_USED
 };
 
-/* From here on a reason means a drop. */
-#define FIRST_DROP REASON_BANNED_SOURCE
+/* Of which reasons the packet passes, one bit each. All others mean a drop. */
+#define PASSES                                                                                                   \
+    (1ULL << REASON_PASS | 1ULL << REASON_PASS_ALLOWED | 1ULL << REASON_PASS_LINK | 1ULL << REASON_PASS_NOT_IP | \
+     1ULL << REASON_PASS_FLOW | 1ULL << REASON_PASS_SOLICITED | 1ULL << REASON_PASS_PROVEN |                     \
+     1ULL << REASON_PASS_HANDSHAKE)
 
 /* Verdict counters an interface: room for reasons to come without a change of layout. */
 #define REASON_SLOTS 64

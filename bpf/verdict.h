@@ -21,7 +21,7 @@ INLINE int verdict(struct packet *p, enum reason reason)
         count->packets++;
         count->bytes += p->length;
     }
-    return reason >= FIRST_DROP && !OBSERVE ? XDP_DROP : PASS_VERDICT;
+    return OBSERVE || PASSES >> reason & 1 ? PASS_VERDICT : XDP_DROP;
 }
 
 #endif

@@ -21,6 +21,8 @@ Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
+_HOMES = 3
+"""A key that stands in the wrong place may belong to many tables: name so many."""
 _RANGES = {
     "greater_than_equal": ("ge", "must be {limit} or more"),
     "less_than_equal": ("le", "must be {limit} or less"),
@@ -170,7 +172,9 @@ def _unknown(model: type[BaseModel], key: str, value: object) -> str:
         return f"{what}; did you mean {close[0]}?"
     elsewhere = [known for known in keys if known.rpartition(".")[2] == name]
     if elsewhere:
-        homes = " or ".join(f"[{known.rpartition('.')[0]}]" for known in elsewhere)
+        homes = " or ".join(f"[{known.rpartition('.')[0]}]" for known in elsewhere[:_HOMES])
+        if len(elsewhere) > _HOMES:
+            homes += f" or {len(elsewhere) - _HOMES} more tables"
         return f"{what} here; it belongs to {homes}"
     far = difflib.get_close_matches(key, keys, 1, 0.75)
     return (

@@ -37,6 +37,20 @@ class Reason(IntEnum):
     PREFIX_PPS = 21
     PREFIX_BPS = 22
     PREFIX_SYN = 23
+    LANE_SYN = 24
+    LANE_TCP = 25
+    LANE_UDP = 26
+    LANE_ICMP = 27
+    LANE_FRAGMENT = 28
+    LANE_OTHER = 29
+    CLOSED_TCP = 30
+    CLOSED_UDP = 31
+    COOKIE_SENT = 32
+    FINGERPRINT = 33
+    PASS_FLOW = 34
+    PASS_SOLICITED = 35
+    PASS_PROVEN = 36
+    PASS_HANDSHAKE = 37
 
     @property
     def label(self) -> str:
@@ -46,13 +60,26 @@ class Reason(IntEnum):
     @property
     def drops(self) -> bool:
         """Whether a packet with this reason is dropped under ``policy = "enforce"``."""
-        return self >= Reason.BANNED_SOURCE
+        return self not in PASSES
 
     @property
     def meaning(self) -> str:
         """One sentence for people."""
         return MEANINGS[self]
 
+
+PASSES = frozenset(
+    {
+        Reason.PASS,
+        Reason.PASS_ALLOWED,
+        Reason.PASS_LINK,
+        Reason.PASS_NOT_IP,
+        Reason.PASS_FLOW,
+        Reason.PASS_SOLICITED,
+        Reason.PASS_PROVEN,
+        Reason.PASS_HANDSHAKE,
+    }
+)
 
 MEANINGS: dict[Reason, str] = {
     Reason.PASS: "nothing speaks against it",
@@ -79,4 +106,18 @@ MEANINGS: dict[Reason, str] = {
     Reason.PREFIX_PPS: "its /24 or /48 sends more packets than limits.prefix.pps lets pass",
     Reason.PREFIX_BPS: "its /24 or /48 sends more bytes than limits.prefix.bps lets pass",
     Reason.PREFIX_SYN: "its /24 or /48 opens more connections than limits.prefix.syn lets pass",
+    Reason.LANE_SYN: "connection requests are over budget, and it could not be answered with a cookie",
+    Reason.LANE_TCP: "TCP is over budget, and it belongs to no known connection",
+    Reason.LANE_UDP: "UDP is over budget, and it answers nothing that we asked",
+    Reason.LANE_ICMP: "ICMP is over budget, and we did not provoke it",
+    Reason.LANE_FRAGMENT: "fragments are over budget, and it continues no packet that passed",
+    Reason.LANE_OTHER: "other protocols are over budget, and we do not talk to its source",
+    Reason.CLOSED_TCP: "over budget, and nobody listens on its port",
+    Reason.CLOSED_UDP: "over budget, and nobody listens on its port",
+    Reason.COOKIE_SENT: "a connection request over budget: the wall answered it with a SYN cookie",
+    Reason.FINGERPRINT: "it looks like the attack's packets, by a rule made from them",
+    Reason.PASS_FLOW: "its lane is busy, and it belongs to a known flow",
+    Reason.PASS_SOLICITED: "over budget, and it belongs to a packet that passed or to one that we sent",
+    Reason.PASS_PROVEN: "over budget, and its source completed a handshake lately",
+    Reason.PASS_HANDSHAKE: "over budget, and it completes a handshake",
 }

@@ -101,7 +101,11 @@ def test_every_fault_at_once_with_key_and_line() -> None:
         (1, "interfaces[2]", "must be a text in quotes, not the number 5"),
         (2, "interfaces[3]", '"waytoolongname000000" is too long for an interface; the kernel takes 15 bytes'),
         (3, "policy", 'must be "enforce" or "observe", not the text "enforc"'),
-        (4, "pps", "unknown key here; it belongs to [limits.source] or [limits.prefix]"),
+        (
+            4,
+            "pps",
+            "unknown key here; it belongs to [limits.source] or [limits.prefix] or [lanes.syn] or 6 more tables",
+        ),
         (6, "tick.interval", 'must be a duration in quotes, like "90s", "10m" or "1h30m", not the number 100'),
         (7, "tick.reconcil", "unknown key; did you mean reconcile?"),
         (9, "limits.source.pps", "must be 0 or more, not -1"),

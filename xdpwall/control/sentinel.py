@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from xdpwall.config import Config, PrefixLimits, SourceLimits
+from xdpwall.config import Config
+from xdpwall.config_sections import PrefixLimits, SourceLimits
 from xdpwall.control.book import Book
 from xdpwall.control.database import Changes, Event, Strike
 from xdpwall.control.desk import describe, write_bans

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdpwall.config import Config, PrefixLimits, SourceLimits
+from xdpwall.config import Config
+from xdpwall.config_sections import PrefixLimits, SourceLimits
 
 _LARGEST = (1 << 31) - 1
 _FINEST = 10
