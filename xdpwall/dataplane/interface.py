@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
@@ -80,6 +80,22 @@ class WallInfo:
     prefix_capacity: int
     loaded_ms: int
     config_digest: str
+
+
+class Flow(NamedTuple):
+    """A conversation of this host that the kernel has a socket for.
+
+    A tuple, not a dataclass: a busy host has 100,000 of them, read anew every few seconds.
+
+    ``protocol`` is 6 (TCP) or 17 (UDP). Addresses are packed, 4 or 16 bytes, both of one family; IPv4 is never mapped
+    into IPv6. Ports are numbers.
+    """
+
+    protocol: int
+    local: bytes
+    local_port: int
+    peer: bytes
+    peer_port: int
 
 
 class BanMap(Protocol):
