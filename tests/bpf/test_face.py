@@ -17,6 +17,7 @@ from tests.bpf.scene import Probe
 from xdpwall.clock import ManualClock
 from xdpwall.dataplane.fake import FakeWall
 from xdpwall.dataplane.interface import Dataplane
+from xdpwall.dataplane.keys import source_prefix
 from xdpwall.model import Prefix
 
 SOURCES = [Prefix.parse_source(text) for text in ("203.0.113.9", "0.0.0.1", "2001:db8::1", "2001:db8:0:1::")]
@@ -195,3 +196,15 @@ def test_meters_have_their_promised_shape(place: Place) -> None:
     again = place.wall.sources()
     assert again.mono_ns >= snapshot.mono_ns
     assert set(again.slots["key"].tolist()) >= {0}
+
+
+def test_the_drops_of_all_bans_at_once(place: Place) -> None:
+    """Every ban of a source is in it, and no ban of a prefix; nothing was dropped yet."""
+    bans = place.wall.bans
+    assert len(bans.drops().keys) == 0
+    bans.put_many((prefix, 60_000) for prefix in [*SOURCES, *WIDE])
+    drops = bans.drops()
+    assert {source_prefix(key) for key in drops.keys.tolist()} == set(SOURCES)
+    assert drops.packets.tolist() == drops.bytes.tolist() == [0] * len(SOURCES)
+    bans.remove(SOURCES[0])
+    assert SOURCES[0] not in {source_prefix(key) for key in bans.drops().keys.tolist()}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from xdpwall.dataplane import keys, sys_bpf
 from xdpwall.dataplane.exact_bans import ExactBans, overflow_entries
-from xdpwall.dataplane.interface import KernelBan
+from xdpwall.dataplane.interface import BanDrops, KernelBan
 from xdpwall.dataplane.ticks import EXPIRY_SHIFT, TickClock
 from xdpwall.dataplane.tries import PrefixBans
 from xdpwall.model import Prefix
@@ -106,6 +106,15 @@ class KernelBans:
             yield KernelBan(keys.source_prefix(key), self._clock.remaining_ms(expiry, now), packets, size)
         for prefix, expiry, packets, size in self._prefixes.entries():
             yield KernelBan(prefix, self._clock.remaining_ms(expiry, now), packets, size)
+
+    def drops(self) -> BanDrops:
+        """See :meth:`BanMap.drops`."""
+        import numpy as np
+
+        keys, words = (
+            np.concatenate(parts) for parts in zip(*(e.drops() for e in self._exact.values()), strict=True)
+        )
+        return BanDrops(keys, words & np.uint64(0xFFFFFFFF), (words >> np.uint64(32)) << np.uint64(4))
 
     def clear(self) -> int:
         """See :meth:`BanMap.clear`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from xdpwall.clock import ManualClock
-from xdpwall.dataplane.interface import Count, Flow, InterfaceState, KernelBan, WallInfo
+from xdpwall.dataplane.interface import BanDrops, Count, Flow, InterfaceState, KernelBan, WallInfo
 from xdpwall.dataplane.keys import meter_key, source_key
 from xdpwall.errors import ForeignProgramError, KernelError
 from xdpwall.model import Prefix
@@ -130,6 +130,16 @@ class FakeBans:
         now = self._clock.mono_ns()
         over = [p for p, held in self._held.items() if held.until_ns is not None and held.until_ns <= now]
         return sum(self._drop(prefix) for prefix in over)
+
+    def drops(self) -> BanDrops:
+        """See :meth:`BanMap.drops`."""
+        import numpy as np
+
+        held = [
+            (source_key(p), h.packets & 0xFFFFFFFF, h.bytes) for p, h in self._held.items() if p.is_source
+        ]
+        keys, packets, sizes = np.array(held, dtype=np.uint64).reshape(-1, 3).T
+        return BanDrops(keys, packets, sizes)
 
     def __len__(self) -> int:
         return len(self._held)

@@ -15,6 +15,9 @@ from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from xdpwall.snapshot import MeterSnapshot
 
 
@@ -31,6 +34,21 @@ class KernelBan:
     remaining_ms: int | None
     packets: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BanDrops:
+    """Counters of bans of single sources, read in one sweep (numpy). All arrays have the same length, in no order.
+
+    Args:
+        keys: sources as the kernel packs them (``dataplane.keys``), ``uint64``.
+        packets: what each ban dropped, ``uint64``, modulo 2**32.
+        bytes: L2 bytes of them, ``uint64``, modulo 2**36, as in :class:`KernelBan`.
+    """
+
+    keys: npt.NDArray[np.uint64]
+    packets: npt.NDArray[np.uint64]
+    bytes: npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +146,9 @@ class BanMap(Protocol):
 
     def sweep(self) -> int:
         """Free the slots of lapsed bans. Gives how many were freed."""
+
+    def drops(self) -> BanDrops:
+        """What bans of single sources have dropped, all at once and fast. The few in the overflow map are left out."""
 
     def __len__(self) -> int:
         """How many slots are taken."""
