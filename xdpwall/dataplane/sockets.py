@@ -16,10 +16,13 @@ import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from xdpwall.dataplane.interface import Flow
 from xdpwall.errors import KernelError
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 ALL_PORTS = range(65536)
 TCP, UDP = 6, 17
@@ -223,3 +226,29 @@ def _messages(request: bytes) -> Iterator[tuple[memoryview, int, int, int]]:
                     at += (length + 3) & ~3
         except OSError as error:
             raise KernelError("ask the kernel for its sockets", error.errno or errno.ETIMEDOUT) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the wall should know: the ports that count as open, and the flows."""
+
+    tcp: Collection[int]
+    udp: Collection[int]
+    flows: list[Flow]
+
+
+def survey(config: Config) -> Survey:
+    """One look, made ready for the wall by what the config says of closed ports.
+
+    Raises:
+        KernelError: see :func:`read_sockets`.
+    """
+    found = read_sockets()
+    lanes = config.lanes
+    tcp, udp = open_ports(
+        found,
+        lanes.closed_ports,
+        forwarding=lanes.closed_ports == "auto" and forwards(),
+        named=[budget.port for budget in lanes.ports],
+    )
+    return Survey(tcp, udp, found.flows)
