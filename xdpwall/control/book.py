@@ -95,6 +95,12 @@ class Book:
         """All bans as they are now; the book may change while they are read."""
         return (_unpack(prefix, record) for prefix, record in self._held.items())
 
+    def newest(self, limit: int) -> list[Ban]:
+        """The last ``limit`` bans, newest first. One that was prolonged keeps its place."""
+        found = [_unpack(prefix, record) for prefix, record in self._held.newest(limit)]
+        found.sort(key=lambda ban: ban.created_ms, reverse=True)
+        return found[:limit]
+
     def covering(self, prefix: Prefix, now_ms: int) -> Ban | None:
         """The narrowest live ban that covers the whole of ``prefix``."""
         for found, record in self._held.covering(prefix):

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from xdpwall.clock import Clock, SystemClock
 from xdpwall.config import Config
-from xdpwall.control import lock, logs, record, settings
+from xdpwall.control import identity, lock, logs, record, settings
 from xdpwall.control.engine import Engine
+from xdpwall.control.nics import NicWatch
 from xdpwall.control.notify import notify, reloading, watchdog_seconds
 from xdpwall.control.ops import Ops
 from xdpwall.control.results import ReloadResult
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 3.0
 _TRIM_SECONDS = 10
+_NIC_SECONDS = 5
 _MOST_FAULTS = 50
 """So many ticks in a row that ended in a bug end the process: a restart may help, and the wall stays up."""
 
@@ -50,7 +52,7 @@ def run(config: Config, config_path: Path | None, paths: Paths) -> int:
     from xdpwall.dataplane.wall import Wall  # noqa: PLC0415  (tests run the controller on a wall in memory)
 
     logs.set_up()
-    with lock.hold(paths, "a controller", wait_seconds=_LOCK_SECONDS):
+    with identity.as_owner(paths), lock.hold(paths, "a controller", wait_seconds=_LOCK_SECONDS):
         controller = Controller(
             config,
             paths,
@@ -100,6 +102,7 @@ class Controller:
         self._why = "stopped"
         self._faults: dict[str, int] = {}
         self._seconds = 0
+        self.nics = NicWatch()
 
     async def main(self) -> int:
         """Start, tick until told to stop, stop. Gives the exit code."""
@@ -188,6 +191,10 @@ class Controller:
         if self._seconds % _TRIM_SECONDS == 0:
             give_memory_back()
         self._ops.watcher.idle()
+        self._ops.overview.second()
+        if self._seconds % _NIC_SECONDS == 0:
+            names = [state.name for state in self.engine.keeper.interfaces if state.ifindex]
+            self.engine.health.replace("nics", self.nics.look(names, self._clock.mono_ns()))
         text = (
             f"ticks are {self._schedule.lag_ms} ms late on average: the machine is too busy for tick.interval"
         )

@@ -15,6 +15,7 @@ from xdpwall.control import views
 from xdpwall.control.database import Changes
 from xdpwall.control.engine import Engine, rss_kb
 from xdpwall.control.offline import history
+from xdpwall.control.overview import Overview
 from xdpwall.control.results import ControllerResult, PingResult, ReloadResult
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.server import Listing
@@ -50,6 +51,7 @@ class Ops:
             "status": self._status,
             "sources": self._sources,
             "verdicts": self._verdicts,
+            "overview": self._overview,
             "ban.add": self._ban_add,
             "ban.del": self._ban_del,
             "ban.list": self._ban_list,
@@ -61,6 +63,7 @@ class Ops:
             "history": self._history,
             "reload": self._do_reload,
         }
+        self.overview = Overview(engine, self.watcher, self._ops)
 
     async def handle(self, op: str, args: dict[str, Any]) -> Result:
         """Carry out one checked request.
@@ -108,6 +111,9 @@ class Ops:
         return await self.watcher.look(
             wall, self._engine.book, self._engine.guard, limit=args["limit"], sort=args["sort"]
         )
+
+    async def _overview(self, args: dict[str, Any]) -> Result:
+        return await self.overview.answer(args)
 
     async def _verdicts(self, _: dict[str, Any]) -> Result:
         traffic, info = self._engine.traffic, self._engine.keeper.info

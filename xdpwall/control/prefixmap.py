@@ -7,6 +7,7 @@ its value, and a look-up for covering prefixes asks only the lengths that are in
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -88,6 +89,13 @@ class PrefixMap(Generic[V]):
                 shift = length - prefix.length
                 found = [(bits, value) for bits, value in table.items() if bits >> shift == network]
                 for bits, value in found:
+                    yield _prefix(size, length, bits), value
+
+    def newest(self, limit: int) -> Iterator[tuple[Prefix, V]]:
+        """The last ``limit`` entries that were added of each length and family."""
+        for size, tables in self._tables.items():
+            for length, table in tables.items():
+                for bits, value in itertools.islice(reversed(table.items()), limit):
                     yield _prefix(size, length, bits), value
 
     def items(self) -> Iterator[tuple[Prefix, V]]:

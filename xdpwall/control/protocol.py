@@ -131,6 +131,14 @@ OPS: Mapping[str, Mapping[str, Field]] = {
         "sort": Field(_choice(*SORTS), default="pps"),
     },
     "verdicts": {},
+    "overview": {
+        "sources": Field(_whole(0, 500), default=20),
+        "sort": Field(_choice(*SORTS), default="pps"),
+        "within": Field(_text),
+        "bans": Field(_whole(0, 500), default=20),
+        "incidents": Field(_whole(0, 100), default=5),
+        "trend": Field(_whole(0, 300), default=120),
+    },
     "ban.add": {
         "items": Field(_items, required=True),
         "for_ms": Field(_duration),

@@ -7,7 +7,7 @@ which. Times ending in ``_ms`` are Unix milliseconds, or a duration where the na
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 State = Literal["QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED"]
 
@@ -37,14 +37,18 @@ class InterfaceResult(TypedDict):
 class RatesResult(TypedDict):
     """What the wall sees per second, over the last second or so. ``bps`` is bits of L2 frames.
 
-    ``would_drop_pps`` is there under ``observe``, where nothing is dropped: what ``enforce`` would drop.
+    ``would_drop_pps`` and ``would_drop_bps`` are there under ``observe``, where nothing is dropped: what ``enforce``
+    would drop.
     """
 
     pps: int
     bps: int
     dropped_pps: int
     passed_pps: int
+    dropped_bps: int
+    passed_bps: int
     would_drop_pps: NotRequired[int]
+    would_drop_bps: NotRequired[int]
 
 
 class TotalsResult(TypedDict):
@@ -247,6 +251,77 @@ class ReloadResult(TypedDict):
 
     changed: list[str]
     needs_load: list[str]
+
+
+class TrendResult(TypedDict):
+    """The last minutes, oldest first, a point each ``step_ms``. Under ``observe`` dropped is what would be."""
+
+    step_ms: int
+    passed_pps: list[int]
+    dropped_pps: list[int]
+    passed_bps: list[int]
+    dropped_bps: list[int]
+
+
+class ReasonResult(TypedDict):
+    """Packets with one verdict, all interfaces together."""
+
+    reason: str
+    action: Literal["pass", "drop"]
+    packets: int
+    bytes: int
+    pps: int
+    meaning: str
+
+
+class ActiveSourceResult(TypedDict):
+    """One source of a live screen. Rates hold what bans drop of it too; ``packets`` and ``bytes`` do not.
+
+    ``verdict``: ``limited`` means that some of its packets are over a limit. ``country`` (ISO 3166), ``asn`` and
+    ``as_name`` are missing where they are not known.
+    """
+
+    source: str
+    pps: int
+    bps: int
+    syn_pps: int
+    udp_pps: int
+    icmp_pps: int
+    dropped_pps: int
+    packets: int
+    bytes: int
+    first_seen_ms: int
+    last_seen_ms: int
+    verdict: Literal["passed", "limited", "banned", "allowed"]
+    ban: NotRequired[BanResult]
+    country: NotRequired[str]
+    asn: NotRequired[int]
+    as_name: NotRequired[str]
+
+
+class ActiveBanResult(BanResult):
+    """One ban of a live screen, with what it drops per second."""
+
+    dropped_pps: int
+
+
+class OverviewResult(TypedDict):
+    """``overview``: all that a live screen shows. Keys of parts that are not there are missing.
+
+    ``may_write``: whether this client may ban and allow. ``lanes`` as of the op ``lanes``, ``incidents`` as of
+    ``incident.list``, newest first.
+    """
+
+    at_ms: int
+    may_write: bool
+    status: StatusResult
+    trend: TrendResult
+    sources: list[ActiveSourceResult]
+    metered: int
+    bans: list[ActiveBanResult]
+    reasons: list[ReasonResult]
+    lanes: NotRequired[list[dict[str, Any]]]
+    incidents: NotRequired[list[dict[str, Any]]]
 
 
 class PingResult(TypedDict):

@@ -25,6 +25,7 @@ class Sample:
     packets: int
     bytes: int
     dropped: int
+    dropped_bytes: int
     banned: int
     banned_bytes: int
 
@@ -79,11 +80,26 @@ class Traffic:
         packets = self._per_second(lambda s: s.packets)
         dropped = self._per_second(lambda s: s.dropped)
         bits = self._per_second(lambda s: s.bytes) * 8
+        dropped_bits = self._per_second(lambda s: s.dropped_bytes) * 8
         if policy == "observe":
             return RatesResult(
-                pps=packets, bps=bits, dropped_pps=0, passed_pps=packets, would_drop_pps=dropped
+                pps=packets,
+                bps=bits,
+                dropped_pps=0,
+                passed_pps=packets,
+                dropped_bps=0,
+                passed_bps=bits,
+                would_drop_pps=dropped,
+                would_drop_bps=dropped_bits,
             )
-        return RatesResult(pps=packets, bps=bits, dropped_pps=dropped, passed_pps=max(0, packets - dropped))
+        return RatesResult(
+            pps=packets,
+            bps=bits,
+            dropped_pps=dropped,
+            passed_pps=max(0, packets - dropped),
+            dropped_bps=dropped_bits,
+            passed_bps=max(0, bits - dropped_bits),
+        )
 
     def by_verdict(self) -> dict[tuple[str, Reason], int]:
         """Packets per second by interface and reason, over the window."""
@@ -107,14 +123,15 @@ class Traffic:
 
 
 def _sample(counts: Counts, mono_ns: int) -> Sample:
-    packets = size = dropped = banned = banned_bytes = 0
+    packets = size = dropped = dropped_bytes = banned = banned_bytes = 0
     for reasons in counts.values():
         for reason, count in reasons.items():
             packets += count.packets
             size += count.bytes
             if reason.drops:
                 dropped += count.packets
+                dropped_bytes += count.bytes
                 if reason in _BANS:
                     banned += count.packets
                     banned_bytes += count.bytes
-    return Sample(mono_ns, counts, packets, size, dropped, banned, banned_bytes)
+    return Sample(mono_ns, counts, packets, size, dropped, dropped_bytes, banned, banned_bytes)

@@ -7,6 +7,8 @@ Rates for people are over a second or more, so the first look takes a second: tw
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from xdpwall.clock import Clock
 from xdpwall.control.book import Book
@@ -17,6 +19,7 @@ from xdpwall.detection.rates import RateMeter, Rates
 from xdpwall.detection.top import SortBy, SourceRow, top
 from xdpwall.snapshot import MeterSnapshot
 
+T = TypeVar("T")
 SPAN_NS = 900_000_000
 """Rates are over at least this long."""
 STALE_NS = 5_000_000_000
@@ -73,6 +76,30 @@ class Watcher:
             metered = int((self._snapshot.slots["key"] != 0).sum())
         wall_ms = self._clock.wall_ms()
         return SourcesResult(sources=[_row(row, book, guard, wall_ms) for row in rows], metered=metered)
+
+    async def glance(self, wall: Dataplane, work: Callable[[MeterSnapshot, Rates], T]) -> T:
+        """Do ``work`` on the meters as of a second ago at most, in a thread: numpy lets go of the interpreter.
+
+        It does not wait for a second look: at the first glance there are totals and no rates.
+        """
+        async with self._lock:
+            if wall is not self._wall or self._clock.mono_ns() - self._base_ns > STALE_NS:
+                self.reset()
+                self._wall = wall
+            meter = self._meter or RateMeter()
+            due = self._snapshot is None or self._clock.mono_ns() - self._base_ns >= SPAN_NS
+            snapshot = wall.sources() if due or self._snapshot is None else self._snapshot
+            rates = None if due else self._rates
+
+            def look() -> tuple[Rates, T]:
+                found = meter.update(snapshot) if rates is None else rates
+                return found, work(snapshot, found)
+
+            found, result = await asyncio.to_thread(look)
+            if due and self._wall is wall:
+                self._meter, self._snapshot, self._rates = meter, snapshot, found
+                self._base_ns = snapshot.mono_ns
+            return result
 
     def _read(self, wall: Dataplane) -> None:
         if self._meter is None:

@@ -109,6 +109,11 @@ class Rates:
         """Kernel tick of each key's newest packet, shape ``(n,)``."""
         return self._fold(np.maximum, self._moved.last)
 
+    def drops_per_second(self, key: int) -> int:
+        """Packets of one key that were dropped after the ban stages, per second; 0 when there is no rate."""
+        places, present = find(self.keys, np.array([key], np.uint64))
+        return round(int(self.drops[places[0]]) * 1e9 / self.dt_ns) if present[0] and self.dt_ns else 0
+
     def total(self, name: str) -> int:
         """One counter of all keys together."""
         return int(self._row(COUNTERS.index(name)).sum(dtype=np.uint64))
