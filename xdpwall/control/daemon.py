@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from xdpwall.config import Config
-from xdpwall.control import controller, lock
+from xdpwall.control import controller, lock, logs
 from xdpwall.control.offline import open_wall
 from xdpwall.errors import NotLoadedError, XdpwallError
 from xdpwall.paths import Paths
+
+log = logging.getLogger(__name__)
 
 
 class LoadFailedError(XdpwallError):
@@ -25,7 +29,8 @@ class LoadFailedError(XdpwallError):
 
 def load_command(paths: Paths, interfaces: Sequence[str], config_path: Path | None) -> list[str]:
     """The argv that loads this instance."""
-    argv = [sys.executable, "-m", "xdpwall", "--instance", paths.instance, "load"]
+    # -P: a folder named xdpwall where root happens to stand is not imported.
+    argv = [sys.executable, "-P", "-m", "xdpwall", "--instance", paths.instance, "load"]
     for name in interfaces:
         argv += ["-i", name]
     if config_path is not None:
@@ -41,18 +46,28 @@ def ensure_loaded(paths: Paths, interfaces: Sequence[str], config_path: Path | N
         interfaces: where it must stand; empty: any wall will do.
         config_path: as given with ``-c``; None: the default place.
 
+    Only root can load. A service that is not root takes the wall as it finds it, and must find one.
+
     Raises:
+        NotLoadedError: there is no wall, and we are not root.
         LoadFailedError: the load failed; it told why on stderr.
         DataplaneError: there is a wall, but it cannot be opened.
     """
     try:
         wall = open_wall(paths)
-    except NotLoadedError:
+    except NotLoadedError as error:
+        if os.geteuid() != 0:
+            error.hint = "load it first, as root: systemctl start xdpwall-load, or xdpwall load"
+            raise
         wall = None
     if wall is not None:
         there = {state.name for state in wall.interfaces()}
         wall.close()
-        if there.issuperset(interfaces):
+        missing = [name for name in interfaces if name not in there]
+        if not missing:
+            return False
+        if os.geteuid() != 0:
+            log.warning("the wall does not stand on %s: `xdpwall load` puts it there", ", ".join(missing))
             return False
     done = subprocess.run(load_command(paths, interfaces, config_path), check=False, stdout=sys.stderr)
     if done.returncode:
@@ -81,5 +96,6 @@ def run(
             who,
             hint="stop that one first, or choose another --instance",
         )
+    logs.set_up()
     ensure_loaded(paths, interfaces or config.interfaces, config_path)
     return controller.run(config, config_path, paths)

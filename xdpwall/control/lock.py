@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from xdpwall import owner
 from xdpwall.clock import SystemClock
 from xdpwall.errors import PrivilegeError, XdpwallError
 from xdpwall.paths import Paths
@@ -34,8 +35,7 @@ def runtime_folder(paths: Paths) -> Path:
         PrivilegeError: not ours to make.
     """
     try:
-        paths.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-        paths.runtime.chmod(0o700)
+        owner.private_folder(paths.runtime, owner.of_instance(paths))
     except PermissionError:
         raise PrivilegeError(f"{paths.runtime}: only root may use it", hint="run it with sudo") from None
     return paths.runtime

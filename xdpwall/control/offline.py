@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xdpwall.clock import Clock, SystemClock
-from xdpwall.control import lock, protocol, record, views
+from xdpwall.control import identity, lock, protocol, record, views
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database
 from xdpwall.control.desk import Desk
@@ -72,6 +72,7 @@ def call(
         )
     time = clock or SystemClock()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(identity.as_owner(paths))
         if op in _WRITES:
             stack.enter_context(_held(paths))
         wall = _wall(paths, op, opener)

@@ -93,6 +93,8 @@ def load(config: Config, paths: Paths, interfaces: Iterable[str] = ()) -> LoadRe
                 if meta is None:
                     _take_down(pins, list(wanted))
                 raise
+            finally:
+                pins.hand_over()
         finally:
             builder.close()
     return LoadReport(

@@ -10,10 +10,12 @@ import ctypes
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xdpwall import owner
 from xdpwall.dataplane import sys_bpf
 from xdpwall.errors import KernelError, LayoutError, NotLoadedError, PrivilegeError, RefusedError
 from xdpwall.paths import BPFFS, Paths
@@ -58,6 +60,7 @@ class Pins:
         self.clock = self.root / "clock"
         self.staging = self.root.parent / f"{paths.instance}~loading"
         self._lock = paths.runtime / "load.lock"
+        self._owner = owner.of_instance(paths)
 
     def program(self, interface: str) -> Path:
         """Where the program of an interface is pinned."""
@@ -94,7 +97,7 @@ class Pins:
             PrivilegeError: the runtime folder cannot be written.
         """
         try:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner.private_folder(self._lock.parent, self._owner)
             handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except PermissionError:
             raise PrivilegeError(f"{self._lock} cannot be written", hint="run it as root") from None
@@ -133,13 +136,21 @@ class Pins:
         staged.root = self.staging
         staged.maps, staged.programs = self.staging / "maps", self.staging / "programs"
         staged.links, staged.clock = self.staging / "links", self.staging / "clock"
-        staged.staging, staged._lock = self.staging, self._lock
+        staged.staging, staged._lock, staged._owner = self.staging, self._lock, self._owner
+        self.staging.parent.mkdir(exist_ok=True)
+        self.staging.parent.chmod(0o755)  # whatever the umask: the owner of a wall must get through
         for folder in (staged.maps, staged.programs, staged.links):
             folder.mkdir(mode=0o700, parents=True)
         return staged
 
+    def hand_over(self) -> None:
+        """Give every pin to the owner of the instance: the service works on them without being root."""
+        if self.root.is_dir():
+            _give_tree(self.root, self._owner)
+
     def commit(self) -> None:
         """Put the staged folder in place: there is a whole wall or none."""
+        _give_tree(self.staging, self._owner)
         self.staging.rename(self.root)
 
     def remove(self) -> None:
@@ -158,19 +169,23 @@ def replace_pin(fd: int, path: Path) -> None:
     fresh = path.with_name(f"{path.name}%new")
     fresh.unlink(missing_ok=True)
     sys_bpf.obj_pin(fd, fresh)
+    owner.give(fresh, owner.of_folder(path.parent))
     fresh.rename(path)
+
+
+def _give_tree(folder: Path, to: owner.Owner) -> None:
+    """Every pin and folder to one owner. By file descriptors: the owner could swap a folder for a symbolic link."""
+    for _, folders, files, fd in os.fwalk(folder, topdown=False):
+        for name in (*folders, *files):
+            os.chown(name, to.uid, to.gid, dir_fd=fd, follow_symlinks=False)
+    owner.give(folder, to)
 
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder of pins."""
     if not folder.is_dir() or folder.is_symlink():
         return
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            remove_tree(entry)
-        else:
-            entry.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)  # by file descriptors: its owner may not be root
 
 
 def not_loaded(instance: str) -> NotLoadedError:
