@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from xdpwall.errors import InputError
 from xdpwall.interface.cli.ask import need_root
 from xdpwall.interface.cli.command import Settings, Verb
 from xdpwall.interface.cli.options import check_interfaces, config_option, interface_option
@@ -21,8 +23,15 @@ if TYPE_CHECKING:
 @click.command(cls=Verb)
 @interface_option
 @config_option
+@click.option(
+    "--wait",
+    metavar="TIME",
+    help="Wait this long for interfaces that are not there yet, then go on with those that are (for the boot).",
+)
 @click.pass_obj
-def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path | None) -> None:
+def command(
+    settings: Settings, interfaces: tuple[str, ...], config_path: Path | None, wait: str | None
+) -> None:
     """Compile the wall for the config, pin it and attach it.
 
     On a loaded wall each program is swapped in one step: no packet goes unfiltered, and bans and counters stay. Without
@@ -32,10 +41,14 @@ def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path |
     from xdpwall.config import Config
 
     config = Config.load(config_path)
+    late: list[str] = []
+    if wait is not None:
+        interfaces, late = _those_that_come(interfaces or config.interfaces, wait)
     names = check_interfaces(interfaces)
     from xdpwall.dataplane import loader
 
     report = loader.load(config, settings.paths, names)
+    report.warnings.extend(f"{name} is not there, and is NOT guarded: load again once it is" for name in late)
     if settings.json:
         emit_json(_as_object(report))
         return
@@ -43,6 +56,19 @@ def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path |
         say(line)
     for warning in report.warnings:
         note(f"warning: {warning}")
+
+
+def _those_that_come(wanted: Sequence[str], wait: str) -> tuple[tuple[str, ...], list[str]]:
+    """The interfaces that are there in time, and those that are not. All of them when none is: the load says so."""
+    from xdpwall.dataplane import presence
+    from xdpwall.model import parse_duration_ms
+
+    patience = parse_duration_ms(wait)
+    if patience is None:
+        raise InputError("--wait: an end is needed", hint="for example 30s")
+    late = presence.wait_for(wanted, patience)
+    there = tuple(name for name in wanted if name not in late)
+    return (there, late) if there else (tuple(wanted), [])
 
 
 def _lines(report: LoadReport) -> list[str]:
