@@ -71,6 +71,10 @@ bench: need-root setup ## measure what the wall costs a packet, beside its peers
 	@packaging/peers
 	@$(BIN)/xdpwall bench $(ARGS)
 
+.PHONY: geo
+geo: setup ## make the shipped table of countries and networks anew (maintainers; needs npm)
+	@packaging/geo/rebuild
+
 .PHONY: clean
 clean: ## remove .venv, caches and build results; touches no loaded wall
 	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
