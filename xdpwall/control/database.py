@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from xdpwall.control.schema import VERSION, migrate
 from xdpwall.errors import StoreError
 from xdpwall.model import Ban, Origin, Prefix
+
+T = TypeVar("T")
 
 HISTORY_ROWS = 2_000_000
 """Most lines of history, whatever their age: about 250 MB. A flood of bans must not fill the disk."""
@@ -112,6 +114,7 @@ class Database:
         self.path = path
         self.notes: list[str] = []
         self.fresh = False
+        self._read_only = read_only
         try:
             if read_only:
                 self._db = self._look()
@@ -225,6 +228,20 @@ class Database:
         """The newest lines, newest first: ``(at_ms, event, prefix, origin, detail)``."""
         query = "SELECT at_ms, event, prefix, origin, detail FROM history WHERE at_ms >= ? ORDER BY id DESC LIMIT ?"
         return list(self._rows(query, since_ms, limit))
+
+    def work(self, what: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something of one's own in one transaction, for the parts that have tables of their own.
+
+        Raises:
+            StoreError: it could not be done; nothing was written.
+        """
+        try:
+            with self._db:
+                if not self._read_only:
+                    self._db.execute("BEGIN IMMEDIATE")
+                return what(self._db)
+        except sqlite3.Error as error:
+            raise self._fault("used", error) from error
 
     def prune(self, *, history_before_ms: int, strikes_before_ms: int) -> int:
         """Forget old lines of history and old strikes. Gives how many lines of history went."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from xdpwall.control import learned
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         # Addresses are packed, network byte order: half the size of text, and no parsing of 100,000 of them at start.
@@ -32,6 +34,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # What verbs without a controller need to know of the configuration in force.
         "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
+    (learned.TABLE,),
 )
 VERSION = len(STEPS)
 
