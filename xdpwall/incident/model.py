@@ -48,7 +48,7 @@ class Vector:
     """One kind of attack traffic within the incident, for example ``NTP reflection``.
 
     ``lane`` is a lane's label; ``protocol`` is ``tcp``, ``udp``, ``icmp`` or ``other``. ``estimated``: packets and
-    bytes are a lane's counters split in the proportion of the samples. ``why`` says in words from what the name was told.
+    bytes are a lane's counters split in the proportion of the samples. ``why``: from what the name was told.
     """
 
     name: str
@@ -301,7 +301,8 @@ class Incident:
 
     ``linked``: ids of earlier incidents that look like the same hand, nearest first. ``severity``: the highest ratio
     of a measured rate to its threshold. ``confidence``: that this was an attack, from the best vector. ``verdict``:
-    what is known, in sentences. ``ended_ms``: last moment over a threshold, None while open.
+    what is known, in sentences. ``patterns``: how it was spread, for example carpet bombing.
+    ``ended_ms``: last moment over a threshold, None while open.
     """
 
     id: int
@@ -323,6 +324,7 @@ class Incident:
     peak_at_ms: int = 0
     totals: Totals = field(default_factory=Totals)
     vectors: tuple[Vector, ...] = ()
+    patterns: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     sources: Sources = field(default_factory=Sources)
     origin: Origin = field(default_factory=Origin)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who sent during an incident: sums by source over hundreds of thousands of them, within bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from xdpwall.detection.keys import Keys, are_v4, prefix_keys, prefix_of, source_of
+from xdpwall.detection.rates import COUNTERS, Rates
+from xdpwall.incident.faces import SourceTable
+from xdpwall.incident.model import Source, SourcePrefix
+from xdpwall.lanes import Lane
+from xdpwall.snapshot import MeterSnapshot
+
+CAPACITY = 400_000
+"""Most sources whose sums are kept; those that sent least are let go first."""
+PENDING = 400_000
+"""Rows that wait before they are summed: sorting is what costs."""
+_SEEN_BITS = 23
+Table = npt.NDArray[np.uint64]
+_PACKETS, _BYTES, _SYN, _UDP, _ICMP, _FRAGMENTS, _DROPS = range(7)
+_COLUMNS = len(COUNTERS)
+_MIXED = np.uint64(0x9E3779B97F4A7C15)
+
+
+class SourceLedger:
+    """Sums by source. Not thread-safe: one thread at a time.
+
+    ``complete`` says whether every source that was handed in is still in it.
+    """
+
+    def __init__(self) -> None:
+        self._keys: Keys = np.empty(0, np.uint64)
+        self._sums: Table = np.empty((_COLUMNS, 0), np.uint64)
+        self._pending: list[tuple[Keys, Table]] = []
+        self._waiting = 0
+        self._seen = np.zeros(1 << (_SEEN_BITS - 3), np.uint8)
+        self._kinds = np.zeros(_COLUMNS, np.float64)
+        self.complete = True
+
+    def take(self, rates: Rates) -> None:
+        """What sources sent between two looks at the meters."""
+        self._add(rates.keys, rates.deltas)
+
+    def take_banned(self, keys: Keys, packets: Keys, size: Keys) -> None:
+        """What bans dropped of them between two looks."""
+        table = np.zeros((_COLUMNS, len(keys)), np.uint64)
+        table[_PACKETS], table[_BYTES], table[_DROPS] = packets, size, packets
+        self._add(keys, table, kinds=False)
+
+    def seed(self, snapshot: MeterSnapshot, since_tick: int) -> None:
+        """Take what the meters hold of sources that began at or after this tick: before there was a first look."""
+        slots = snapshot.slots
+        keys = slots["key"].copy()
+        age = (np.uint32(snapshot.now_tick & 0xFFFFFFFF) - slots["first"]).view(np.int32)
+        rows = np.flatnonzero(
+            (keys != 0) & (age <= snapshot.now_tick - since_tick) & (age >= -snapshot.tick_hz)
+        )
+        table = np.stack([slots[name][rows].astype(np.uint64) for name in COUNTERS])
+        self._add(keys[rows], table)
+
+    def seen(self) -> tuple[int, bool]:
+        """How many different sources came, and whether that is an estimate.
+
+        Linear counting in a bitmap of 8 million bits: off by about 0.1 % at a million sources (Whang, Vander-Zanden
+        and Taylor, "A linear-time probabilistic counting algorithm", 1990).
+        """
+        if self.complete and not self._waiting:
+            return len(self._keys), False
+        bits = 1 << _SEEN_BITS
+        empty = bits - int(np.unpackbits(self._seen).sum())
+        return round(-bits * float(np.log(max(empty, 1) / bits))), True
+
+    def settle(self) -> None:
+        """Sum up what waits. Takes about 100 ms for half a million rows: not for the tick."""
+        if not self._pending:
+            return
+        keys = np.concatenate([self._keys, *(part for part, _ in self._pending)])
+        table = np.concatenate([self._sums, *(part for _, part in self._pending)], axis=1)
+        self._pending, self._waiting = [], 0
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(keys) else order
+        self._keys = ordered[starts]
+        self._sums = np.add.reduceat(table[:, order], starts, axis=1) if len(keys) else table
+        if len(self._keys) > CAPACITY:
+            self.complete = False
+            worth = self._sums[_PACKETS] + self._sums[_DROPS]
+            kept = np.sort(np.argpartition(worth, len(worth) - CAPACITY)[len(worth) - CAPACITY :])
+            self._keys, self._sums = self._keys[kept], self._sums[:, kept]
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to :meth:`settle`."""
+        return self._waiting >= PENDING
+
+    def lanes(self) -> Mapping[Lane, float]:
+        """In what proportion the metered packets of attackers were of each lane; empty while nothing is known."""
+        syn, udp, icmp, fragments = (float(self._kinds[at]) for at in (_SYN, _UDP, _ICMP, _FRAGMENTS))
+        whole = float(self._kinds[_PACKETS])
+        if whole <= 0:
+            return {}
+        rest = max(0.0, whole - syn - udp - icmp)
+        parts = {
+            Lane.SYN: syn,
+            Lane.TCP: rest,
+            Lane.UDP: max(0.0, udp - fragments),
+            Lane.ICMP: icmp,
+            Lane.FRAGMENT: fragments,
+        }
+        total = sum(parts.values())
+        return {lane: part / total for lane, part in parts.items() if part > 0.001 * total}
+
+    def attackers(self, dropped: int, packets: int) -> View:
+        """Those of whom something was dropped; all, when next to nothing was dropped of the whole incident.
+
+        Args:
+            dropped: packets of the incident that were dropped.
+            packets: packets of the incident.
+        """
+        self.settle()
+        keys, sums = self._keys, self._sums
+        if dropped * 10 >= packets:
+            guilty = np.flatnonzero(sums[_DROPS])
+            keys, sums = keys[guilty], sums[:, guilty]
+        return View(keys, sums)
+
+    def good(self, keys: Keys) -> int:
+        """Packets that were dropped of these sources, which are known to be good."""
+        return int(self._sums[_DROPS][np.isin(self._keys, keys)].sum())
+
+    def _add(self, keys: Keys, table: Table, *, kinds: bool = True) -> None:
+        if not len(keys):
+            return
+        self._pending.append((keys, table))
+        self._waiting += len(keys)
+        if kinds:
+            guilty = np.flatnonzero(table[_DROPS])
+            self._kinds += table[:, guilty].sum(axis=1)
+        places = (keys * _MIXED) >> np.uint64(64 - _SEEN_BITS)
+        bits = (np.uint8(1) << (places & np.uint64(7)).astype(np.uint8)).astype(np.uint8)
+        np.bitwise_or.at(self._seen, (places >> np.uint64(3)).astype(np.int64), bits)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Some sources of a ledger, settled. ``sums`` has a row a counter."""
+
+    keys: Keys
+    sums: Table
+
+    @property
+    def packets(self) -> int:
+        """All of them together."""
+        return int(self.sums[_PACKETS].sum())
+
+    @property
+    def bytes(self) -> int:
+        """All of them together."""
+        return int(self.sums[_BYTES].sum())
+
+    def table(self, proven: npt.NDArray[np.bool_]) -> SourceTable:
+        """For whoever looks up where they are."""
+        return SourceTable(self.keys, self.sums[_PACKETS], self.sums[_BYTES], proven)
+
+    def top(self, limit: int, proven: npt.NDArray[np.bool_]) -> list[Source]:
+        """Those that sent most."""
+        return [
+            Source(
+                str(source_of(int(self.keys[at]))),
+                int(self.sums[_PACKETS][at]),
+                int(self.sums[_BYTES][at]),
+                int(self.sums[_DROPS][at]),
+                proof="handshake" if proven[at] else "spoofable",
+            )
+            for at in _largest(self.sums[_PACKETS], limit)
+        ]
+
+    def prefixes(self, limit: int) -> list[SourcePrefix]:
+        """The /24s and /48s that most came from."""
+        if not len(self.keys):
+            return []
+        prefixes, places = np.unique(prefix_keys(self.keys), return_inverse=True)
+        packets = np.bincount(places, weights=self.sums[_PACKETS])
+        sizes = np.bincount(places, weights=self.sums[_BYTES])
+        sources = np.bincount(places)
+        return [
+            SourcePrefix(
+                str(prefix_of(int(prefixes[at]))), int(packets[at]), int(sizes[at]), int(sources[at])
+            )
+            for at in _largest(packets, limit)
+        ]
+
+    def busiest_share(self) -> float:
+        """What the busiest source sent of all."""
+        whole = self.packets
+        return float(self.sums[_PACKETS].max()) / whole if whole else 0.0
+
+    @property
+    def v6(self) -> int:
+        """How many are of IPv6."""
+        return int((~are_v4(self.keys)).sum())
+
+
+def _largest(measure: npt.NDArray[np.generic], limit: int) -> list[int]:
+    if limit < len(measure):
+        places = np.argpartition(measure, len(measure) - limit)[len(measure) - limit :]
+    else:
+        places = np.arange(len(measure))
+    ordered = places[np.argsort(measure[places], kind="stable")[::-1]]
+    return [int(at) for at in ordered]
