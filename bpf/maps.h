@@ -46,6 +46,39 @@ BPF_F_TABLE("array", u32, struct meter, source_meters, CPUS << SOURCE_BITS << 3,
 BPF_F_TABLE("array", u32, struct tag_line, prefix_tags, CPUS << PREFIX_BITS, MMAP);
 BPF_F_TABLE("array", u32, struct meter, prefix_meters, CPUS << PREFIX_BITS << 3, MMAP);
 
+/* Known flows and proven sources. Index: top PROOF_BITS of the hash. mmap; the egress program, XDP and Python write. */
+BPF_F_TABLE("array", u32, struct proof_line, proofs, 1 << PROOF_BITS, MMAP);
+/* Handshakes that wait for their last step. Index: top PENDING_BITS of the same hash. The egress program writes. */
+BPF_F_TABLE("array", u32, struct pending_line, pending, 1 << PENDING_BITS, MMAP);
+BPF_F_TABLE("array", u32, struct proof_ages, proof_ages, 1, MMAP);
+
+/*
+ * Local ports, eight a word, one byte each: bit 7, somebody listens; bit 6, a door for administrators; bits 0 to 5, the number
+ * of the port's own budget, 0 for none. Index: (1 for UDP, 0 for TCP) << 13 | port >> 3. mmap, Python writes a word at a time.
+ */
+BPF_F_TABLE("array", u32, u64, ports, 1 << 14, MMAP);
+/* Budgets: of the lanes, then of single ports. mmap, Python writes. */
+#define BUDGETS 64
+BPF_F_TABLE("array", u32, struct budget, budgets, BUDGETS, MMAP);
+/* What was spent of each budget, by all CPUs. mmap, the kernel writes. */
+BPF_F_TABLE("array", u32, struct pool, pools, BUDGETS, MMAP);
+/* And by the class of the local address and port. Index: lane << CLASS_BITS | class. mmap, the kernel writes. */
+#define CLASS_BITS 8
+BPF_F_TABLE("array", u32, struct spending, classes, LANE_SLOTS << CLASS_BITS, MMAP);
+/* Index: cpu * LANE_SLOTS + lane. mmap, the kernel writes. */
+BPF_F_TABLE("array", u32, struct lane_cpu, lane_cpus, CPUS *LANE_SLOTS, MMAP);
+
+/* Index: cpu. The kernel alone. */
+BPF_F_TABLE("array", u32, struct handover, handovers, CPUS, MMAP);
+
+/*
+ * Programs that the wall goes on in. Index: enum stage. A map of programs holds only such that take frames of many buffers, or
+ * only such that do not: the loader puts stages_jumbo in the place of stages for the former. The load writes.
+ */
+enum stage { STAGE_OVER = 0, STAGE_COOKIE = 1, STAGE_SAMPLE = 2 };
+BPF_TABLE("prog", u32, u32, stages, 4);
+BPF_TABLE("prog", u32, u32, stages_jumbo, 4);
+
 /* Verdicts. Index: (cpu * INTERFACES + slot of the interface) * REASON_SLOTS + reason. mmap, the kernel writes. */
 #define INTERFACES 16
 BPF_F_TABLE("array", u32, struct count, verdicts, CPUS *INTERFACES *REASON_SLOTS, MMAP);

@@ -118,6 +118,14 @@ struct icmp_header {
     __be32 rest;
 };
 
+#define ICMP_ECHO_REPLY 0
+#define ICMP_UNREACHABLE 3
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER 12
+#define ICMPV6_ECHO 128
+#define ICMPV6_ECHO_REPLY 129
+
 #define ND_ROUTER_SOLICIT 133 /* to 137, redirect: neighbour discovery */
 #define ND_REDIRECT 137
 #define DHCP_SERVER to_be16(67)

@@ -197,18 +197,22 @@ INLINE int impossible_flags(u64 flags)
     return !((possible >> f) & 1);
 }
 
-/* The transport header, unless this is a later fragment. Sets p->kinds. */
+/* The transport header, unless this is a later fragment. Sets p->kinds, and what the lanes ask for. */
 INLINE enum reason parse_transport(struct packet *p)
 {
     u64 first = p->fragment == FIRST_FRAGMENT;
+    u64 always = first ? ALWAYS_OVER : 0;
+    p->lane = LANE_OTHER | always;
     if (p->fragment)
         p->kinds |= KIND_FRAGMENT;
     if (p->protocol == PROTO_UDP)
         p->kinds |= KIND_UDP;
     if (p->protocol == PROTO_ICMP || p->protocol == PROTO_ICMPV6)
         p->kinds |= KIND_ICMP;
-    if (p->fragment == LATER_FRAGMENT)
+    if (p->fragment == LATER_FRAGMENT) {
+        p->lane = LANE_FRAGMENT;
         return REASON_PASS;
+    }
 
     enum reason too_short = first ? REASON_FRAGMENT : REASON_TRUNCATED;
     u64 at = p->l4 & 0xffff;
@@ -223,14 +227,21 @@ INLINE enum reason parse_transport(struct packet *p)
             return first ? REASON_FRAGMENT : REASON_TCP_HEADER;
         if (!tcp->source || !tcp->target)
             return REASON_TCP_HEADER;
-        if ((tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+        p->ports = *(u32 *)&tcp->source;
+        p->flags = tcp->flags;
+        p->lane = LANE_TCP | always;
+        if ((p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
             p->kinds |= KIND_SYN;
-        return impossible_flags(tcp->flags) ? REASON_TCP_FLAGS : REASON_PASS;
+            p->lane = LANE_SYN | ALWAYS_OVER;
+        }
+        return impossible_flags(p->flags) ? REASON_TCP_FLAGS : REASON_PASS;
     }
     if (p->protocol == PROTO_UDP) {
         struct udp_header *udp = p->data + at;
         if (p->l4_length < sizeof(*udp) || (void *)(udp + 1) > p->end)
             return too_short;
+        p->ports = *(u32 *)&udp->source;
+        p->lane = LANE_UDP | always;
         u64 length = from_be16(udp->length);
         if (length < sizeof(*udp) || (!first && length > p->l4_length))
             return REASON_UDP_LENGTH;
@@ -242,6 +253,8 @@ INLINE enum reason parse_transport(struct packet *p)
             return REASON_ICMP_HEADER;
         if (p->l4_length < sizeof(*icmp) || (void *)(icmp + 1) > p->end)
             return REASON_ICMP_HEADER;
+        p->ports = *(u16 *)&icmp->type;
+        p->lane = LANE_ICMP | always;
         /* A hop limit of 255 cannot come from beyond the link (RFC 4861 section 6.1); fragments are refused (RFC 6980). */
         if (p->is_v6 && p->hop_limit == 255 && !first && icmp->type >= ND_ROUTER_SOLICIT && icmp->type <= ND_REDIRECT)
             p->is_link = 1;

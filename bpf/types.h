@@ -112,6 +112,93 @@ struct interface_entry {
     u32 spare[2];
 };
 
+/*
+ * One set of what the host is known to talk to: flows, and sources that completed a handshake. Found by a 64-bit hash whose
+ * seed nobody outside knows: its top bits are the set, bits 12 to 43 the tag, so a stranger's packet meets another's entry
+ * once in 2^29. See proofs.h for the word. The egress program and Python write, XDP only what completes a handshake; each
+ * place is one aligned 8-byte store. A write lost to another CPU's comes again with the next packet.
+ */
+#define PROOF_WAYS 8
+struct proof_line {
+    u64 place[PROOF_WAYS]; /* tag (32 bits) | kind (3) | count (3) | stamp (26) */
+};
+
+/* One set of SYN-ACKs that the stack sent: tag (32 bits) | the acknowledgement that completes the handshake (32). */
+struct pending_line {
+    u64 place[PROOF_WAYS];
+};
+
+/* How long each kind of proof holds, in units of 64 ticks. One entry; Python writes. */
+struct proof_ages {
+    u32 age[16];
+};
+
+/* Which budget a packet comes under. The numbers index maps; xdpwall/lanes.py is the same in Python. */
+enum lane {
+    LANE_SYN = 0,
+    LANE_TCP = 1,
+    LANE_UDP = 2,
+    LANE_ICMP = 3,
+    LANE_FRAGMENT = 4,
+    LANE_OTHER = 5,
+    LANE_CLOSED = 6, /* a budget alone: TCP and UDP to ports where nobody listens */
+};
+#define LANE_SLOTS 8
+
+/*
+ * A budget in the kernel's units, written by Python. A cost is how much time a packet uses up, in 2^-20 ticks; of a byte
+ * in 2^-36 ticks. 0: no limit. The gate is the part that one CPU hands out without any look-up.
+ */
+struct budget {
+    u64 packet_cost;
+    u64 byte_cost;
+    u64 depth; /* how far ahead of the clock spending may run: the burst */
+    u64 gate_packet_cost;
+    u64 gate_byte_cost;
+    u64 gate_depth;
+    u64 spare[2];
+};
+
+/* Up to when a budget is spent, in 2^-20 ticks. Behind the clock: nothing is owed. Shared by all CPUs. */
+struct spending {
+    u64 packets;
+    u64 bytes;
+};
+
+/* The same of a whole lane, alone in its cache line. */
+struct pool {
+    struct spending spent;
+    u64 spare[6];
+};
+
+/* A lane on one CPU. The kernel alone writes. */
+struct lane_cpu {
+    struct count seen;
+    struct count over;    /* of them, what found the budget spent and needed another proof than a known flow */
+    struct count dropped; /* of those */
+    struct spending gate;
+};
+
+/* A packet between two programs, see lanes.h. One a CPU, written and read by the kernel alone. */
+struct handover {
+    u64 key;
+    u64 length;
+    u64 ports;
+    u64 now;
+    u32 l3;
+    u32 l4;
+    u32 l4_length;
+    u32 protocol;
+    u32 lane;
+    u32 flags;
+    u32 fragment;
+    u32 is_v6;
+    u32 hop_limit;
+    u32 slot;
+    u32 reason; /* so far */
+    u32 spare[3];
+};
+
 /* What a load wrote down for the loads and controllers to come. Written by Python alone. */
 struct wall_meta {
     u64 magic;
@@ -125,7 +212,8 @@ struct wall_meta {
     u32 source_bits;
     u32 prefix_bits;
     u32 observe;
-    u32 spare[5];
+    u32 proof_bits;
+    u32 spare[4];
 };
 
 #endif

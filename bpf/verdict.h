@@ -13,9 +13,9 @@
 #endif
 
 /* OBSERVE (policy = "observe"): counts what would be dropped, drops nothing. */
-INLINE int verdict(struct packet *p, enum reason reason)
+INLINE int verdict(struct packet *p, u64 reason)
 {
-    u32 index = (p->cpu * INTERFACES + INTERFACE_SLOT) * REASON_SLOTS + reason;
+    u32 index = (p->cpu * INTERFACES + p->slot) * REASON_SLOTS + reason;
     struct count *count = verdicts.lookup(&index);
     if (count) {
         count->packets++;

@@ -2,10 +2,11 @@
 /*
  * xdpwall's XDP program. Compiled by bcc for one config: what is off is not in the code.
  *
- * parse -> malformed -> link -> own source -> allow -> banned source -> banned prefix -> meters and limits -> pass
+ * parse -> malformed -> link -> own source -> allow -> banned source -> banned prefix -> meters and limits -> lane -> pass
  *
- * -D: CPUS SEED BAN_BITS BAN_OVERFLOW BAN_PREFIXES ALLOW_PREFIXES SOURCE_BITS PREFIX_BITS (sizes)
- *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS (0 or 1), and those of limits.h
+ * -D: CPUS SEED BAN_BITS BAN_OVERFLOW BAN_PREFIXES ALLOW_PREFIXES SOURCE_BITS PREFIX_BITS 
+ *     PROOF_BITS PENDING_BITS (sizes)
+ *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS LANES (0 or 1), and those of limits.h
  */
 #include <uapi/linux/bpf.h>
 
@@ -21,6 +22,11 @@
 #include "bans.h"
 #include "limits.h"
 #include "meters.h"
+#include "proofs.h"
+#include "ports.h"
+#include "lanes.h"
+#include "over.h"
+#include "egress.h"
 #include "verdict.h"
 
 /* bpf_xdp_get_buff_len is helper 188, since 5.18; bcc 0.26 has no name for it. Only reached where JUMBO is 1. */
@@ -32,6 +38,7 @@ INLINE enum reason parse(struct packet *p)
     enum reason reason = parse_ethernet(p, &type);
     if (reason)
         return reason;
+    p->l3 = (p->l3 ^ unknown_zero(p)) & L3_MASK;
     if (type == ETH_IPV4)
         reason = parse_ipv4(p);
     else if (type == ETH_IPV6)
@@ -58,9 +65,22 @@ INLINE enum reason ask_lists(struct packet *p)
     return REASON_PASS;
 }
 
-INLINE enum reason decide(struct packet *p)
+/* Each of these is a known number on each path through the parser, and each pointer has a known range. */
+INLINE u64 parsed(struct xdp_md *ctx, struct packet *p)
 {
-    enum reason reason = parse(p);
+    u64 reason = parse(p), zero = unknown_zero(p);
+    p->data = (void *)(long)*(volatile u32 *)&ctx->data;
+    p->end = (void *)(long)*(volatile u32 *)&ctx->data_end;
+    p->is_v6 ^= zero;
+    p->is_link ^= zero;
+    p->kinds ^= zero;
+    p->lane ^= zero;
+    return reason ^ zero;
+}
+
+INLINE u64 decide(struct xdp_md *ctx, struct packet *p)
+{
+    u64 reason = parsed(ctx, p);
     if (reason == REASON_PASS_NOT_IP)
         return reason;
     if (reason && !CHECK_MALFORMED) {
@@ -80,7 +100,7 @@ INLINE enum reason decide(struct packet *p)
     else
         reason = ask_lists(p);
     if (METERS && reason != REASON_SOURCE_OWN && reason != REASON_BANNED_SOURCE && reason != REASON_BANNED_PREFIX)
-        return ask_meters(p, reason);
+        reason = ask_meters(p, reason);
     return reason;
 }
 
@@ -90,7 +110,37 @@ int wall(struct xdp_md *ctx)
     p.length = JUMBO ? xdp_frame_length(ctx) : p.end - p.data;
     p.cpu = bpf_get_smp_processor_id();
     p.now = bpf_jiffies64();
-    return verdict(&p, decide(&p));
+    p.slot = INTERFACE_SLOT;
+    u64 reason = (decide(ctx, &p) ^ unknown_zero(&p)) & (REASON_SLOTS - 1);
+    if (LANES && !reason && is_over_gate(&p)) {
+        hand_over(&p, reason);
+        stages.call(ctx, STAGE_OVER);
+    } else if (LANES && !(p.now & DROP_SAMPLES) && SAMPLED >> reason & 1) {
+        hand_over(&p, reason);
+        stages.call(ctx, STAGE_SAMPLE);
+    }
+    return verdict(&p, reason);
+}
+
+/* Never attached: the wall goes on here with what is beyond its lane's gate. */
+int over(struct xdp_md *ctx)
+{
+    struct packet p = {};
+    return take_over(ctx, &p) ? verdict(&p, over_budget(&p)) : PASS_VERDICT;
+}
+
+/* Never attached: the wall ends here with some of what bans and limits drop, so that a report can say what it was. */
+int sampled(struct xdp_md *ctx)
+{
+    struct packet p = {};
+    return take_over(ctx, &p) ? verdict(&p, p.reason) : PASS_VERDICT;
+}
+
+/* At the egress of each interface. TC_ACT_UNSPEC: the next filter decides. */
+int egress(struct __sk_buff *skb)
+{
+    note_sent((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, bpf_jiffies64());
+    return -1;
 }
 
 /* Test-run by the loader and the controller, never attached: what time the kernel has. 16 bytes: ticks, nanoseconds. */

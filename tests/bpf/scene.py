@@ -40,6 +40,11 @@ NO_LIMITS: dict[str, Any] = {
 }
 """A test shows more packets of one source in a second than any limit allows."""
 
+NO_BUDGETS: dict[str, Any] = {
+    lane: {"pps": 0, "bps": 0} for lane in ("syn", "tcp", "udp", "icmp", "fragment", "other", "closed")
+}
+"""And than any budget."""
+
 _CLONE_NEWNET = 0x40000000
 _NAME = re.compile(r"xwt-(\d+)-\d+(~loading)?")
 _numbers = itertools.count()
@@ -47,8 +52,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def config(**changes: Any) -> Config:
-    """Every default but the limits, which are off, and the tables of the file that are given."""
-    return Config.from_mapping({"limits": NO_LIMITS, **changes})
+    """Every default but limits and budgets, which are off, and the tables of the file that are given."""
+    return Config.from_mapping({"limits": NO_LIMITS, "lanes": NO_BUDGETS, **changes})
 
 
 LEAN: dict[str, Any] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xdpwall.config import Config
 from xdpwall.dataplane import buckets
+from xdpwall.dataplane.layout import PROOF_WAYS
 
 _BANS_A_SET = 2
 """Sets are sized for two bans each of four places: at full capacity 5 % of the sets overflow (Poisson)."""
@@ -25,6 +26,8 @@ class Sizes:
     ban_prefixes: int
     source_bits: int
     prefix_bits: int
+    proof_bits: int
+    pending_bits: int
 
 
 def sizes(config: Config, cpus: int) -> Sizes:
@@ -36,6 +39,8 @@ def sizes(config: Config, cpus: int) -> Sizes:
         ban_prefixes=config.bans.prefix_capacity,
         source_bits=_meter_bits(config.meters.sources, cpus),
         prefix_bits=_meter_bits(config.meters.prefixes, cpus),
+        proof_bits=_log2(config.proof.capacity // PROOF_WAYS),
+        pending_bits=max(6, _log2(config.proof.capacity // PROOF_WAYS // 4)),
     )
 
 
@@ -51,10 +56,13 @@ def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
         "ALLOW_PREFIXES": ALLOW_CAPACITY,
         "SOURCE_BITS": shape.source_bits,
         "PREFIX_BITS": shape.prefix_bits,
+        "PROOF_BITS": shape.proof_bits,
+        "PENDING_BITS": shape.pending_bits,
         "OBSERVE": int(config.policy == "observe"),
         "CHECK_MALFORMED": int(config.checks.malformed),
         "CHECK_OWN": int(config.checks.own_source),
         "METERS": int(config.meters.enabled),
+        "LANES": int(config.lanes.enabled),
         **source.defines("SOURCE"),
         **prefix.defines("PREFIX"),
     }

@@ -8,12 +8,13 @@ against the real wall runs against this one too, so that the two cannot drift ap
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from xdpwall.clock import ManualClock
-from xdpwall.dataplane.interface import BanDrops, Count, Flow, InterfaceState, KernelBan, WallInfo
+from xdpwall.dataplane.fake_lanes import FakeLanes
+from xdpwall.dataplane.interface import BanDrops, Count, InterfaceState, KernelBan, WallInfo
 from xdpwall.dataplane.keys import meter_key, source_key
 from xdpwall.errors import ForeignProgramError, KernelError
 from xdpwall.model import Prefix
@@ -189,18 +190,17 @@ class _Meter:
 
 
 @dataclass
-class FakeWall:
+class FakeWall(FakeLanes):
     """A wall in memory. ``snapshots`` counts how often meters were copied; ``own`` is what was set as own addresses."""
 
     clock: ManualClock
     info: WallInfo = field(default_factory=default_info)
 
     def __post_init__(self) -> None:
+        super().__init__()
         self.bans = FakeBans(self.clock, self.info)
         self.allow = FakeAllow()
         self.own: frozenset[Prefix] = frozenset()
-        self.ports: tuple[frozenset[int], frozenset[int]] | None = None
-        self.flows: dict[Flow, int] = {}
         self.states: dict[str, InterfaceState] = {"eth9": InterfaceState("eth9", 9, "native", 40, 40)}
         self.foreign: set[str] = set()
         self.snapshots = 0
@@ -213,15 +213,6 @@ class FakeWall:
         """See :meth:`Dataplane.set_own_addresses`."""
         before, self.own = self.own, frozenset(addresses)
         return before != self.own
-
-    def set_ports(self, tcp: Collection[int], udp: Collection[int]) -> None:
-        """See :meth:`Dataplane.set_ports`."""
-        self.ports = (frozenset(tcp), frozenset(udp))
-
-    def note_flows(self, flows: Iterable[Flow]) -> None:
-        """See :meth:`Dataplane.note_flows`. ``flows`` of this fake counts how often each was noted."""
-        for flow in flows:
-            self.flows[flow] = self.flows.get(flow, 0) + 1
 
     def interfaces(self) -> list[InterfaceState]:
         """See :meth:`Dataplane.interfaces`."""

@@ -7,10 +7,11 @@ suite of tests runs against both. No numpy, bcc or pyroute2 at import: a verb th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from xdpwall.config_lanes import LanesConfig, ProofConfig
     from xdpwall.snapshot import MeterSnapshot
+
+    Keys = npt.NDArray[np.uint64]
+    Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,19 @@ class Count:
 
     packets: int = 0
     bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCount:
+    """One lane since load.
+
+    ``seen``: all packets of the lane that no list or limit decided. ``over``: of them, what found the budget spent and
+    needed another proof than a known flow. ``dropped``: of those, what had none.
+    """
+
+    seen: Count
+    over: Count
+    dropped: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +222,28 @@ class Dataplane(Protocol):
 
     def prefixes(self) -> MeterSnapshot:
         """The /24 and /48 meters (numpy)."""
+
+    def lanes(self) -> Mapping[Lane, LaneCount]:
+        """Each lane's totals since load; all zero where lanes are off."""
+
+    def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
+        """Put budgets, and how long proof holds, in force: at once, with no load."""
+
+    def set_ports(self, tcp: Collection[int], udp: Collection[int], admin: Collection[int] = ()) -> None:
+        """Say on which local ports somebody listens, and which TCP ports are doors for administrators."""
+
+    def note_flows(self, flows: Iterable[Flow]) -> int:
+        """Tell of flows that the kernel has sockets for, so that they are known. Gives how many there were."""
+
+    def proven(self, keys: Keys) -> Bools:
+        """Which of these sources completed a handshake lately.
+
+        Args:
+            keys: source keys (``dataplane.keys``), shape ``(n,)``.
+
+        Returns:
+            Shape ``(n,)``.
+        """
 
     def close(self) -> None:
         """Let go of every file descriptor and mapping. The wall stays up."""

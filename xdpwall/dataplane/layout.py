@@ -18,8 +18,12 @@ from xdpwall.errors import LayoutError
 if TYPE_CHECKING:
     from xdpwall.dataplane.compiler import CompiledModule, Field
 
-ARRAY, HASH, LPM_TRIE = 2, 1, 11
+ARRAY, HASH, LPM_TRIE, PROG_ARRAY = 2, 1, 11, 3
 BAN_WAYS = 4
+PROOF_WAYS = 8
+BUDGETS = 64
+CLASSES = 256
+LANE_SLOTS = 8
 INTERFACES = 16
 REASON_SLOTS = 64
 MAGIC = 0x6C6C617770647801
@@ -42,6 +46,34 @@ _METER = (
     ("syn_tokens", 4),
 )
 _TAGS = (("tag", 32), ("score", 32))
+_BUDGET = (
+    ("packet_cost", 8),
+    ("byte_cost", 8),
+    ("depth", 8),
+    ("gate_packet_cost", 8),
+    ("gate_byte_cost", 8),
+    ("gate_depth", 8),
+    ("spare", 16),
+)
+_LANE_CPU = (("seen", 16), ("over", 16), ("dropped", 16), ("gate", 16))
+_HANDOVER = (
+    ("key", 8),
+    ("length", 8),
+    ("ports", 8),
+    ("now", 8),
+    ("l3", 4),
+    ("l4", 4),
+    ("l4_length", 4),
+    ("protocol", 4),
+    ("lane", 4),
+    ("flags", 4),
+    ("fragment", 4),
+    ("is_v6", 4),
+    ("hop_limit", 4),
+    ("slot", 4),
+    ("reason", 4),
+    ("spare", 12),
+)
 _META = (
     ("magic", 8),
     ("seed", 8),
@@ -54,7 +86,8 @@ _META = (
     ("source_bits", 4),
     ("prefix_bits", 4),
     ("observe", 4),
-    ("spare", 20),
+    ("proof_bits", 4),
+    ("spare", 16),
 )
 
 
@@ -89,6 +122,17 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("source_meters", ARRAY, 4, 64, _METER, mmap=True),
     MapLayout("prefix_tags", ARRAY, 4, 64, _TAGS, mmap=True),
     MapLayout("prefix_meters", ARRAY, 4, 64, _METER, mmap=True),
+    MapLayout("proofs", ARRAY, 4, 64, (("place", 64),), mmap=True),
+    MapLayout("pending", ARRAY, 4, 64, (("place", 64),), mmap=True),
+    MapLayout("proof_ages", ARRAY, 4, 64, (("age", 64),), mmap=True),
+    MapLayout("ports", ARRAY, 4, 8, mmap=True),
+    MapLayout("budgets", ARRAY, 4, 64, _BUDGET, mmap=True),
+    MapLayout("pools", ARRAY, 4, 64, (("spent", 16), ("spare", 48)), mmap=True),
+    MapLayout("classes", ARRAY, 4, 16, _COUNT, mmap=True),
+    MapLayout("lane_cpus", ARRAY, 4, 64, _LANE_CPU, mmap=True),
+    MapLayout("handovers", ARRAY, 4, 88, _HANDOVER, mmap=True),
+    MapLayout("stages", PROG_ARRAY, 4, 4),
+    MapLayout("stages_jumbo", PROG_ARRAY, 4, 4),
     MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True),
     MapLayout("meta", ARRAY, 4, 80, _META, mmap=True),
     MapLayout(
@@ -101,7 +145,7 @@ BY_NAME = {layout.name: layout for layout in MAPS}
 LAYOUT = zlib.crc32(repr([(m.name, m.type, m.key_size, m.value_size, m.fields) for m in MAPS]).encode())
 """Changes whenever a map or struct does. Written by a load, compared by whoever opens the pins."""
 
-META = struct.Struct("<QQQQIIIIIII20x")
+META = struct.Struct("<QQQQIIIIIIII16x")
 INTERFACE = struct.Struct("<16sII8x")
 BAN_VALUE = struct.Struct("<IIQQ")
 

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xdpwall.config import Config
-from xdpwall.dataplane import attach, buckets, defines, layout, source, sys_bpf, ticks
+from xdpwall.dataplane import attach, buckets, defines, egress, layout, source, sys_bpf, ticks
 from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
+from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.wall import Meta, Wall, read_meta
-from xdpwall.errors import InputError, NotFoundError, PrivilegeError
+from xdpwall.errors import InputError, KernelError, NotFoundError, PrivilegeError
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
 
@@ -154,10 +155,12 @@ class _Builder:
         )
         self._own_fds: list[int] = []
         self._map_fds: dict[int, int] = {}
+        self._egress: int | None = None
         try:
             layout.check_compiled(self._module)
             if meta is not None:
                 self._use_pinned_maps()
+            self._stages = Stages(self._module, self._map_fds) if config.lanes.enabled else None
             self._clock = sys_bpf.prog_load(self._module.program("wall_clock"), "xdpwall_clock")
             self._own_fds.append(self._clock)
             hz = meta.hz if meta is not None else ticks.measure_hz(self._clock)
@@ -173,6 +176,7 @@ class _Builder:
             ban_bits=self._shape.ban_bits,
             source_bits=self._shape.source_bits,
             prefix_bits=self._shape.prefix_bits,
+            proof_bits=self._shape.proof_bits,
             observe=config.policy == "observe",
         )
         self.instructions = len(self._module.program("wall")) // 8
@@ -185,6 +189,7 @@ class _Builder:
             for prefix in self._config.allow.prefixes:
                 wall.allow.put(Prefix.parse(str(prefix)))
             wall.set_own_addresses(own_addresses())
+            wall.set_budgets(self._config.lanes, self._config.proof)
             table = wall.interface_table
             standing = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]
             attachments = []
@@ -202,6 +207,7 @@ class _Builder:
                     continue
                 mode = known.mode if done.swapped and known is not None else done.mode
                 table.set(slot, name, wanted=True, mode=mode)
+                self._listen(name, warnings)
                 attachments.append(attach.Attachment(name, mode or "native", done.swapped, done.warning))
                 if done.warning:
                     warnings.append(done.warning)
@@ -214,7 +220,7 @@ class _Builder:
         code = ready_program(
             self._module,
             self._config,
-            self._map_fds,
+            self._stages.map_fds(jumbo) if self._stages else self._map_fds,
             slot=slot,
             jumbo=jumbo,
             hz=self._meta.hz,
@@ -224,6 +230,23 @@ class _Builder:
             return attach.attach(self._pins, name, program, self._config.mode)
         finally:
             os.close(program)
+
+    def _listen(self, name: str, warnings: list[str]) -> None:
+        """Put up the egress program, without which the wall works, but knows only flows that it is told of."""
+        if not self._config.lanes.enabled:
+            egress.detach(self._pins, name)
+            return
+        if self._egress is None:
+            code = patch_map_fds(self._module.program("egress"), self._map_fds)
+            self._egress = sys_bpf.prog_load(code, "xdpwall_egress", prog_type=sys_bpf.PROG_TYPE_SCHED_CLS)
+            self._own_fds.append(self._egress)
+        try:
+            egress.attach(self._pins, name, self._egress)
+        except KernelError as error:
+            warnings.append(
+                f"{name}: what this host sends cannot be watched ({error.message}): above a lane's budget, only flows"
+                " that have a socket are known"
+            )
 
     def _pin_all(self) -> None:
         staged = self._pins.stage()
@@ -287,6 +310,7 @@ def unload(paths: Paths, interfaces: Iterable[str] | None = None) -> UnloadRepor
             with Wall.open(paths) as wall:
                 for name in names:
                     attach.detach(pins, name)
+                    egress.detach(pins, name)
                     wall.interface_table.set(
                         wall.interface_table.slot_for(name), name, wanted=False, mode=None
                     )
@@ -298,4 +322,5 @@ def unload(paths: Paths, interfaces: Iterable[str] | None = None) -> UnloadRepor
 def _take_down(pins: Pins, names: list[str]) -> None:
     for name in names:
         attach.detach(pins, name)
+        egress.detach(pins, name)
     pins.remove()

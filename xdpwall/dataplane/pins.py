@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder on the bpffs that keeps a wall alive when no process of ours runs.
 
-<bpffs>/xdpwall/<instance>/maps/<map>  programs/<interface>  links/<interface>  clock
+<bpffs>/xdpwall/<instance>/maps/<map>  programs/<interface>  links/<interface>  clock  egress
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Pins:
         self.programs = self.root / "programs"
         self.links = self.root / "links"
         self.clock = self.root / "clock"
+        self.egress = self.root / "egress"
         self.staging = self.root.parent / f"{paths.instance}~loading"
         self._lock = paths.runtime / "load.lock"
         self._owner = owner.of_instance(paths)
@@ -136,6 +137,7 @@ class Pins:
         staged.root = self.staging
         staged.maps, staged.programs = self.staging / "maps", self.staging / "programs"
         staged.links, staged.clock = self.staging / "links", self.staging / "clock"
+        staged.egress = self.staging / "egress"
         staged.staging, staged._lock, staged._owner = self.staging, self._lock, self._owner
         self.staging.parent.mkdir(exist_ok=True)
         self.staging.parent.chmod(0o755)  # whatever the umask: the owner of a wall must get through

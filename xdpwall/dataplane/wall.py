@@ -5,26 +5,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xdpwall.dataplane import attach, layout
+from xdpwall.dataplane import attach, budgets, egress, layout
 from xdpwall.dataplane.ban_map import KernelBans
 from xdpwall.dataplane.exact_bans import ExactBans
 from xdpwall.dataplane.gate import Gate, GateList
-from xdpwall.dataplane.interface import Count, InterfaceState, WallInfo
+from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, WallInfo
+from xdpwall.dataplane.lane_map import LaneMap
 from xdpwall.dataplane.mapped import MappedArray
 from xdpwall.dataplane.pins import Pins
+from xdpwall.dataplane.proofs import Proofs
 from xdpwall.dataplane.table import InterfaceTable
 from xdpwall.dataplane.ticks import TickClock
 from xdpwall.dataplane.tries import AllowTrie, OwnAddresses, PrefixBans, PrefixTrie
 from xdpwall.errors import LayoutError
+from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
 from xdpwall.reasons import Reason
 
 if TYPE_CHECKING:
+    from xdpwall.config_lanes import LanesConfig, ProofConfig
+    from xdpwall.dataplane.interface import Bools, Keys
     from xdpwall.snapshot import MeterSnapshot
 
 
@@ -41,6 +46,7 @@ class Meta:
     source_bits: int
     prefix_bits: int
     observe: bool
+    proof_bits: int
 
     def pack(self) -> bytes:
         """For the map."""
@@ -56,6 +62,7 @@ class Meta:
             self.source_bits,
             self.prefix_bits,
             int(self.observe),
+            self.proof_bits,
         )
 
 
@@ -73,8 +80,8 @@ def read_meta(pins: Pins) -> Meta:
         array.close()
     if magic != layout.MAGIC or version != layout.LAYOUT:
         raise LayoutError("the loaded wall has the map layout of another version", hint=layout.RELOAD_HINT)
-    hz, cpus, ban_bits, source_bits, prefix_bits, observe = rest
-    return Meta(seed, loaded, digest, hz, cpus, ban_bits, source_bits, prefix_bits, bool(observe))
+    hz, cpus, ban_bits, source_bits, prefix_bits, observe, proof_bits = rest
+    return Meta(seed, loaded, digest, hz, cpus, ban_bits, source_bits, prefix_bits, bool(observe), proof_bits)
 
 
 class Wall:
@@ -99,6 +106,13 @@ class Wall:
                 self._clock,
             )
             self._allow = AllowTrie(self._trie("allow", 4), Gate(gate, GateList.ALLOW))
+            self._lanes = LaneMap(
+                self._array("lane_cpus"),
+                self._array("budgets"),
+                self._array("ports"),
+                self._meta.hz,
+                self._meta.cpus,
+            )
             self._own = OwnAddresses(self._fd("own"), Gate(gate, GateList.OWN))
         except BaseException:
             self.close()
@@ -173,6 +187,7 @@ class Wall:
         if entry is None or not entry.wanted or attach.state(self._pins, name, entry.mode).attached:
             return False
         mode = attach.reattach(self._pins, name, entry.mode)
+        egress.reattach(self._pins, name)
         self.interface_table.set(entry.slot, name, wanted=True, mode=mode)
         return True
 
@@ -200,6 +215,27 @@ class Wall:
         """See :class:`Dataplane`."""
         return self._snapshot("prefix_meters")
 
+    def lanes(self) -> Mapping[Lane, LaneCount]:
+        """See :class:`Dataplane`."""
+        return self._lanes.counts()
+
+    def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
+        """See :class:`Dataplane`."""
+        self._array("proof_ages").memory[: budgets.AGES.size] = budgets.pack_ages(proof, self._meta.hz)
+        self._lanes.set_budgets(lanes)
+
+    def set_ports(self, tcp: Collection[int], udp: Collection[int], admin: Collection[int] = ()) -> None:
+        """See :class:`Dataplane`."""
+        self._lanes.set_ports(tcp, udp, admin)
+
+    def note_flows(self, flows: Iterable[Flow]) -> int:
+        """See :class:`Dataplane`."""
+        return self._proofs().note(flows, self._clock.now())
+
+    def proven(self, keys: Keys) -> Bools:
+        """See :class:`Dataplane`."""
+        return self._proofs().is_proven(keys, self._clock.now())
+
     def program_fd(self, interface: str) -> int:
         """Open the pinned program of an interface, for a test run. The caller closes it."""
         return attach.open_program(self._pins, interface)
@@ -226,6 +262,9 @@ class Wall:
         slots = np.frombuffer(array.memory, dtype=METER_DTYPE, count=array.entries)
         slots.flags.writeable = False
         return MeterSnapshot(slots, time.monotonic_ns(), self._clock.now(), self._meta.hz)
+
+    def _proofs(self) -> Proofs:
+        return Proofs(self._array("proofs"), self._array("proof_ages"), self._meta.seed)
 
     def _array(self, name: str) -> MappedArray:
         if name not in self._arrays:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Budgets of lanes and ports in the kernel's units, see ``bpf/lanes.h``. Pure."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from xdpwall.config_lanes import Budget, LanesConfig, ProofConfig
+from xdpwall.dataplane.layout import BUDGETS, LANE_SLOTS
+from xdpwall.lanes import Lane
+
+_FINE = 20
+"""A packet's cost is in 2^-20 ticks (FINE)."""
+_BYTE_SHIFT = 16
+"""A byte's cost has so many more bits (BYTE_SHIFT)."""
+_GATE_SHARE = 4
+"""The gate hands out this part of a budget."""
+_LEAST_TICKS = 2
+"""No burst is shorter: the clock only moves by whole ticks."""
+_LEAST_PACKETS = 4
+BUDGET = struct.Struct("<QQQQQQ16x")
+PORT_BUDGETS = BUDGETS - LANE_SLOTS
+"""So many ports can have a budget of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortEntry:
+    """A port with a budget of its own: ``"tcp"`` or ``"udp"``, its number, and the number of the budget."""
+
+    protocol: str
+    port: int
+    number: int
+
+
+def pack(lanes: LanesConfig, hz: int, cpus: int) -> bytes:
+    """All entries of the map ``budgets``.
+
+    Args:
+        lanes: the budgets.
+        hz: ticks per second.
+        cpus: possible CPUs: the gate is divided among them.
+    """
+    entries = [BUDGET.pack(0, 0, 0, 0, 0, 0)] * BUDGETS
+    for lane in Lane:
+        entries[lane] = _entry(getattr(lanes, lane.label), lanes.burst_ms, hz, cpus)
+    for number, budget in enumerate(lanes.ports, LANE_SLOTS):
+        entries[number] = _entry(budget, lanes.burst_ms, hz, cpus)
+    return b"".join(entries)
+
+
+def port_entries(lanes: LanesConfig) -> list[PortEntry]:
+    """Which ports have a budget of their own."""
+    found = []
+    for number, budget in enumerate(lanes.ports, LANE_SLOTS):
+        protocol, _, port = budget.port.partition("/")
+        found.append(PortEntry(protocol, int(port), number))
+    return found
+
+
+def _entry(budget: Budget, burst_ms: int, hz: int, cpus: int) -> bytes:
+    packet = _cost(hz << _FINE, budget.pps)
+    # A frame's cost is its length times this; it must stay below 2^63 for 64 KiB.
+    byte = min(_cost(hz * 8 << (_FINE + _BYTE_SHIFT), budget.bps), 1 << 46)
+    least = max(_LEAST_TICKS << _FINE, packet * _LEAST_PACKETS)
+    depth = max(burst_ms * (hz << _FINE) // 1000, least)
+    share = _GATE_SHARE * cpus
+    return BUDGET.pack(packet, byte, depth, packet * share, byte * share, depth)
+
+
+def _cost(units_a_second: int, limit: int) -> int:
+    return max(1, round(units_a_second / limit)) if limit else 0
+
+
+AGES = struct.Struct("<16I")
+_STAMP_TICKS = 64
+
+
+def pack_ages(proof: ProofConfig, hz: int) -> bytes:
+    """The one entry of the map ``proof_ages``: how long each kind of proof holds. Order: ``bpf/proofs.h``."""
+    tcp, udp, icmp, source = (
+        -(-milliseconds * hz // (1000 * _STAMP_TICKS))
+        for milliseconds in (proof.tcp_ms, proof.udp_ms, proof.icmp_ms, proof.source_ms)
+    )
+    fragment = -(-_FRAGMENT_MS * hz // (1000 * _STAMP_TICKS))
+    return AGES.pack(0, tcp, udp, icmp, udp, source, fragment, *[0] * 9)
+
+
+_FRAGMENT_MS = 30_000
+"""How long Linux waits for the rest of a packet (net.ipv4.ipfrag_time)."""

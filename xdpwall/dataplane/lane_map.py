@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lanes from Python: their counters, their budgets, and what is known of local ports."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from xdpwall.config_lanes import LanesConfig
+from xdpwall.dataplane import budgets
+from xdpwall.dataplane.interface import Count, LaneCount
+from xdpwall.dataplane.layout import LANE_SLOTS
+from xdpwall.lanes import Lane
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from xdpwall.dataplane.mapped import MappedArray
+
+_COUNTS = struct.Struct("<6Q16x")
+_LISTENS, _ADMIN, _BUDGET = 0x80, 0x40, 0x3F
+_PORTS = 65536
+
+
+class LaneMap:
+    """The maps ``lane_cpus``, ``budgets`` and ``ports``.
+
+    Args:
+        counters, budget_map, ports: the maps.
+        hz: ticks per second.
+        cpus: possible CPUs.
+    """
+
+    def __init__(
+        self, counters: MappedArray, budget_map: MappedArray, ports: MappedArray, hz: int, cpus: int
+    ) -> None:
+        self._counters = counters
+        self._budgets = budget_map
+        self._ports = ports
+        self._hz, self._cpus = hz, cpus
+
+    def counts(self) -> dict[Lane, LaneCount]:
+        """Totals since load by lane, over all CPUs."""
+        totals = {lane: [0] * 6 for lane in Lane if lane is not Lane.CLOSED}
+        for cpu in range(self._cpus):
+            for lane, sums in totals.items():
+                found = _COUNTS.unpack_from(self._counters.memory, (cpu * LANE_SLOTS + lane) * _COUNTS.size)
+                for number, value in enumerate(found):
+                    sums[number] += value
+        return {
+            lane: LaneCount(Count(*sums[0:2]), Count(*sums[2:4]), Count(*sums[4:6]))
+            for lane, sums in totals.items()
+        }
+
+    def set_budgets(self, lanes: LanesConfig) -> None:
+        """Put budgets in force: at once, with no load."""
+        raw = budgets.pack(lanes, self._hz, self._cpus)
+        for number, word in enumerate(memoryview(raw).cast("Q")):
+            if self._budgets.words[number] != word:
+                self._budgets.words[number] = word
+        table = self._table()
+        table &= _LISTENS | _ADMIN
+        for entry in budgets.port_entries(lanes):
+            table[_place(entry.protocol, entry.port)] |= entry.number
+        self._write(table)
+
+    def set_ports(self, tcp: Collection[int], udp: Collection[int], admin: Collection[int]) -> None:
+        """Say on which local ports somebody listens, and which TCP ports are doors for administrators."""
+        table = self._table()
+        table &= _BUDGET
+        for protocol, ports in (("tcp", tcp), ("udp", udp)):
+            if ports:
+                table[[_place(protocol, port) for port in ports]] |= _LISTENS
+        if admin:
+            table[[_place("tcp", port) for port in admin]] |= _ADMIN
+        self._write(table)
+
+    def _table(self) -> npt.NDArray[np.uint8]:
+        import numpy as np
+
+        return np.frombuffer(self._ports.memory, dtype=np.uint8, count=2 * _PORTS).copy()
+
+    def _write(self, table: npt.NDArray[np.uint8]) -> None:
+        """Store the words that differ; each is one store, so the kernel never sees half of one."""
+        import numpy as np
+
+        words = table.view(np.uint64)
+        now = np.frombuffer(self._ports.memory, dtype=np.uint64, count=len(words))
+        for at in np.nonzero(words != now)[0].tolist():
+            self._ports.words[at] = int(words[at])
+
+
+def _place(protocol: str, port: int) -> int:
+    return port + (_PORTS if protocol == "udp" else 0)

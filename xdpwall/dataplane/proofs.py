@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of known flows and proven sources, from Python: seeds it from the kernel's sockets, looks sources up.
+
+Entries are found by the same seeded hash as in ``bpf/proofs.h``. Each place is one aligned 8-byte word; a word that the
+egress program writes in the same moment wins or loses whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from xdpwall.dataplane.budgets import AGES
+from xdpwall.dataplane.hashing import mix_many
+from xdpwall.dataplane.layout import PROOF_WAYS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from xdpwall.dataplane.interface import Flow
+    from xdpwall.dataplane.mapped import MappedArray
+
+    Words = npt.NDArray[np.uint64]
+
+PROOF_TCP, PROOF_ASKED, PROOF_SOURCE = 1, 2, 5
+_KIND, _COUNT = 29, 26
+_STAMP_MASK = (1 << 26) - 1
+_STAMP_SHIFT = 6
+_SOURCE_MARK = 0x50 << 24
+_TCP = 6
+
+
+class Proofs:
+    """The map ``proofs``, with its ages.
+
+    Args:
+        table: the map.
+        ages: the map ``proof_ages``.
+        seed: of the wall.
+    """
+
+    def __init__(self, table: MappedArray, ages: MappedArray, seed: int) -> None:
+        self._table = table
+        self._ages = ages
+        self._seed = seed
+        self._shift = 64 - (table.entries.bit_length() - 1)
+
+    def note(self, flows: Iterable[Flow], now: int) -> int:
+        """Enter flows that the kernel's own sockets speak of, or keep them fresh. Gives how many there were.
+
+        Args:
+            flows: TCP connections that are established, UDP sockets with a peer.
+            now: the tick.
+        """
+        import numpy as np
+
+        words = self._words()
+        count = 0
+        for kind, hashes in self._by_kind(list(flows)):
+            count += len(hashes)
+            stamp = (now >> _STAMP_SHIFT) & _STAMP_MASK
+            low = np.uint64(kind << _KIND | 1 << _COUNT | stamp)
+            index, tags = self._place(hashes)
+            for at, tag in zip(index.tolist(), tags.tolist(), strict=True):
+                self._write(words, at * PROOF_WAYS, tag, int(low), stamp)
+        return count
+
+    def is_proven(self, keys: Words, now: int) -> npt.NDArray[np.bool_]:
+        """Which of these sources completed a handshake lately.
+
+        Args:
+            keys: source keys, shape ``(n,)``.
+            now: the tick.
+        """
+        import numpy as np
+
+        hashes = mix_many(mix_many(keys, self._seed) ^ np.uint64(_SOURCE_MARK), self._seed)
+        index, tags = self._place(hashes)
+        lines = self._words().reshape(-1, PROOF_WAYS)[index]
+        stamp = np.uint64((now >> _STAMP_SHIFT) & _STAMP_MASK)
+        age = (stamp - lines) & np.uint64(_STAMP_MASK)
+        fresh = age <= np.uint64(AGES.unpack_from(self._ages.memory)[PROOF_SOURCE])
+        same = (lines >> np.uint64(32)) == tags[:, None]
+        kind = (lines >> np.uint64(_KIND)) & np.uint64(7) == np.uint64(PROOF_SOURCE)
+        return np.asarray((same & kind & fresh).any(axis=1))
+
+    def __len__(self) -> int:
+        """How many places are taken, fresh or not."""
+        import numpy as np
+
+        return int(np.count_nonzero(self._words()))
+
+    def _words(self) -> Words:
+        import numpy as np
+
+        return np.frombuffer(self._table.memory, dtype=np.uint64, count=self._table.entries * PROOF_WAYS)
+
+    def _place(self, hashes: Words) -> tuple[npt.NDArray[np.int64], Words]:
+        import numpy as np
+
+        tags = (hashes >> np.uint64(12)) & np.uint64(0xFFFFFFFF)
+        tags[tags == 0] = 1
+        return (hashes >> np.uint64(self._shift)).astype(np.int64), tags
+
+    def _write(self, words: Words, at: int, tag: int, low: int, stamp: int) -> None:
+        line = words[at : at + PROOF_WAYS].tolist()
+        oldest, victim = -1, 0
+        for way, word in enumerate(line):
+            if word >> 32 == tag:
+                victim = way
+                break
+            age = 1 << 32 if word == 0 else (stamp - word) & _STAMP_MASK
+            if age > oldest:
+                oldest, victim = age, way
+        words[at + victim] = tag << 32 | low
+
+    def _by_kind(self, flows: list[Flow]) -> Iterable[tuple[int, Words]]:
+        for kind, protocol in ((PROOF_TCP, True), (PROOF_ASKED, False)):
+            for width in (4, 16):
+                chosen = [f for f in flows if (f.protocol == _TCP) == protocol and len(f.peer) == width]
+                if chosen:
+                    yield kind, self._hashes(chosen, width)
+
+    def _hashes(self, flows: list[Flow], width: int) -> Words:
+        import numpy as np
+
+        peers = np.frombuffer(b"".join(f.peer for f in flows), dtype="<u8" if width == 16 else "<u4")
+        locals_ = np.frombuffer(b"".join(f.local for f in flows), dtype="<u8" if width == 16 else "<u4")
+        ports = np.array([[f.peer_port, f.local_port, f.protocol] for f in flows], dtype=np.uint64)
+        swapped = (ports[:, :2].astype(np.uint16)).byteswap().astype(np.uint64)
+        word = swapped[:, 0] | swapped[:, 1] << np.uint64(16) | ports[:, 2] << np.uint64(32)
+        seed = self._seed
+        if width == 4:
+            pair = peers.astype(np.uint64) << np.uint64(32) | locals_.astype(np.uint64)
+            return mix_many(mix_many(pair, seed) ^ word, seed)
+        hashed = mix_many(peers[0::2].copy(), seed)
+        for part in (peers[1::2], locals_[0::2], locals_[1::2], word):
+            hashed = mix_many(hashed ^ part, seed)
+        return hashed

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that the wall goes on in by tail call (``enum stage`` in ``bpf/maps.h``), put into the maps for that.
+
+A map of programs takes only such that handle frames of many buffers, or only such that do not, so there are two maps;
+the program of an interface is made to call from the one that fits it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from xdpwall.dataplane import sys_bpf
+from xdpwall.dataplane.compiler import CompiledModule, patch_map_fds
+
+STAGES = {"over": 0, "sampled": 2}
+"""Function in ``bpf/wall.c``, and its place in the map."""
+
+
+class Stages:
+    """The stages of one load.
+
+    Args:
+        module: compiled with ``LANES``.
+        map_fds: its maps to exchange for pinned ones.
+    """
+
+    def __init__(self, module: CompiledModule, map_fds: Mapping[int, int]) -> None:
+        self._module = module
+        self._plain = module.map_fd("stages")
+        self._map_fds = {**map_fds}
+        self._filled: set[bool] = set()
+
+    def map_fds(self, jumbo: bool) -> dict[int, int]:
+        """What to exchange in a program for interfaces of this kind; its stages are in place then.
+
+        Raises:
+            VerifierError: a stage was refused.
+        """
+        table = self._module.map_fd("stages_jumbo") if jumbo else self._plain
+        pinned = self._map_fds.get(table, table)
+        replacement = {**self._map_fds, self._plain: pinned}
+        if jumbo not in self._filled:
+            self._fill(pinned, replacement, jumbo)
+            self._filled.add(jumbo)
+        return replacement
+
+    def _fill(self, table: int, replacement: Mapping[int, int], jumbo: bool) -> None:
+        flags = sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0
+        for name, place in STAGES.items():
+            code = patch_map_fds(self._module.program(name), replacement)
+            program = sys_bpf.prog_load(code, f"xdpwall_{name}", flags=flags)
+            try:
+                sys_bpf.map_update(table, place.to_bytes(4, "little"), program.to_bytes(4, "little"))
+            finally:
+                os.close(program)
