@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wire of the system test: a steady flood from banned sources beside honest packets, and who counts what got through.
+
+Standard library only: it runs inside a bare system. `python wire.py INTERFACE MAC FOLDER` is the sender, run in the
+attacker's namespace; it goes on until it is ended.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+
+TARGET = "198.51.100.1"
+HONEST = "198.51.100.2"
+BANNED_NET = "203.0.113."
+"""All of these are banned, as one prefix and as single addresses."""
+NEWCOMER = "192.0.2.77"
+"""Banned by nobody: sends above every limit once it is told to."""
+PORT = 7777
+FLOOD_PPS, HONEST_PPS, NEWCOMER_PPS = 16_000, 200, 30_000
+_BATCH_SECONDS = 0.005
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+
+
+class Counters:
+    """What the sender sent, in a file that both sides map: flood, honest, newcomer; and whether newcomers send now."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("a+b") as file:
+            os.ftruncate(file.fileno(), 32)
+            self._map = mmap.mmap(file.fileno(), 32)
+        self.words = memoryview(self._map).cast("Q")
+
+
+def checksum(data: bytes) -> int:
+    """RFC 1071."""
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def frame(mac: bytes, source: str) -> bytes:
+    """A UDP packet of 100 bytes to the guarded host."""
+    payload = bytes(58)
+    head = struct.pack(
+        ">BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0,
+        socket.inet_aton(source), socket.inet_aton(TARGET),
+    )  # fmt: skip
+    head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
+    return mac + b"\x02\0\0\0\0\x02\x08\0" + head + struct.pack(">4H", 40000, PORT, 8 + len(payload), 0) + payload
+
+
+def send(interface: str, mac: str, folder: Path) -> None:
+    """Send until we are ended."""
+    counters = Counters(folder / "sent").words
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    wire.bind((interface, 0))
+    to = bytes.fromhex(mac.replace(":", ""))
+    flood = [frame(to, f"{BANNED_NET}{n}") for n in range(1, 255)]
+    honest, newcomer = frame(to, HONEST), frame(to, NEWCOMER)
+    due, at = time.monotonic(), 0
+    while True:
+        for _ in range(int(FLOOD_PPS * _BATCH_SECONDS)):
+            at = (at + 1) % len(flood)
+            wire.send(flood[at])
+        counters[0] += int(FLOOD_PPS * _BATCH_SECONDS)
+        for _ in range(int(HONEST_PPS * _BATCH_SECONDS)):
+            wire.send(honest)
+        counters[1] += int(HONEST_PPS * _BATCH_SECONDS)
+        if counters[3]:
+            for _ in range(int(NEWCOMER_PPS * _BATCH_SECONDS)):
+                wire.send(newcomer)
+            counters[2] += int(NEWCOMER_PPS * _BATCH_SECONDS)
+        due = max(due + _BATCH_SECONDS, time.monotonic() - 0.1)
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+class Behind:
+    """Counts what comes out behind the wall: a packet socket sees what XDP let through, and nothing else."""
+
+    def __init__(self, interface: str) -> None:
+        self.flood = self.honest = self.newcomer = self.unread = 0
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+        self._socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        self._socket.bind((interface, 0x0800))
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        honest, newcomer = socket.inet_aton(HONEST), socket.inet_aton(NEWCOMER)
+        banned = socket.inet_aton(BANNED_NET + "0")[:3]
+        while True:
+            data, where = self._socket.recvfrom(128)
+            if where[2] == socket.PACKET_OUTGOING:
+                continue
+            source = data[26:30]
+            if source[:3] == banned:
+                self.flood += 1
+            elif source == honest:
+                self.honest += 1
+            elif source == newcomer:
+                self.newcomer += 1
+
+    def overrun(self) -> int:
+        """Packets that came out behind the wall and were too many for us to read, in all."""
+        raw = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        self.unread += struct.unpack("II", raw)[1]
+        return self.unread
+
+
+if __name__ == "__main__":
+    send(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
