@@ -4,13 +4,13 @@
  * Driven by BPF_PROG_TEST_RUN with live frames, millions of times a second, by one thread (xdpwall/lab/pusher.py).
  *
  * Everything random comes from one seeded generator, so the same seed gives the same packets in the same order. Every
- * packet is whole: right lengths, right IP and L4 checksums. Sums are taken over 16-bit words as they lie in memory:
- * a one's complement sum does not care about byte order (RFC 1071), as long as all words are taken alike.
+ * packet is whole: right lengths, right IP and L4 checksums.
  *
  * -D: SOURCES entries of that map; FRAME bytes of the longest frame, at least 80.
  */
 
 #include "headers.h"
+#include "sums.h"
 
 #define CLASSES 8
 #define MIN_FRAME 60 /* Ethernet's shortest, without its check sum */
@@ -64,28 +64,6 @@ struct sent {
     __u64 ack;
 };
 BPF_F_TABLE("array", __u32, struct sent, sent, CLASSES, 1024);
-
-INLINE __u64 next_random(__u64 *state)
-{
-    /* Knuth's MMIX constants; the high half is mixed into the low one, whose own bits are weak. */
-    __u64 x = *state * 6364136223846793005ULL + 1442695040888963407ULL;
-    *state = x;
-    return x ^ (x >> 33);
-}
-
-INLINE __u16 fold(__u64 sum)
-{
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return ~sum;
-}
-
-INLINE __u64 words(__u32 two)
-{
-    return (two & 0xffff) + (two >> 16);
-}
 
 int push(struct xdp_md *ctx)
 {

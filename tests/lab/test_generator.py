@@ -49,7 +49,10 @@ def written(program: Program, count: int) -> list[bytes]:
         fd = sys_bpf.prog_load(module.program("push"), "test_push")
         try:
             # 0xff: nothing of what was there may show through.
-            runs = [sys_bpf.test_run(fd, b"\xff" * 80 + bytes(program.frame - 80)) for _ in range(count)]
+            runs = [
+                sys_bpf.test_run(fd, b"\xff" * min(80, program.frame) + bytes(max(0, program.frame - 80)))
+                for _ in range(count)
+            ]
         finally:
             os.close(fd)
     finally:

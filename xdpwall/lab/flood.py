@@ -49,6 +49,7 @@ class Pace:
         at_least: packets to reach before the end, 0 for none ...
         at_most_seconds: ... but no longer than this.
         ramp_seconds: the bots join one after the other over this time; see ``pace.Swarm``.
+        on_seconds, off_seconds: in waves; see ``pace.Pulsed``. No waves when ``off_seconds`` is 0.
         offsets_ns, round_ns: of a capture; see ``pace.Recorded``.
     """
 
@@ -57,6 +58,8 @@ class Pace:
     at_least: int = 0
     at_most_seconds: float = 60.0
     ramp_seconds: float = 0.0
+    on_seconds: float = 0.0
+    off_seconds: float = 0.0
     offsets_ns: Sequence[int] = ()
     round_ns: int = 0
 
@@ -124,6 +127,8 @@ class Flood:
             "cpu": flood_cpu(),
             "pps": self.pace.pps,
             "ramp_seconds": self.pace.ramp_seconds,
+            "on_seconds": self.pace.on_seconds,
+            "off_seconds": self.pace.off_seconds,
             "seconds": self.pace.seconds,
             "at_least": self.pace.at_least,
             "at_most_seconds": max(self.pace.at_most_seconds, self.pace.seconds),

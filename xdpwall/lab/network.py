@@ -76,11 +76,11 @@ def connect(link: Link, *, host: str, net: str, mtu: int, v4_length: int = 24) -
                 peer={"ifname": link.host.ifname, "address": link.host.mac, "mtu": mtu, "net_ns_fd": handle},
             )
 
-        _netlink(net, make)
+        netlink(net, make)
     finally:
         os.close(handle)
     for name, side, other in ((host, link.host, link.net), (net, link.net, link.host)):
-        _netlink(name, functools.partial(_address, side=side, other=other, v4_length=v4_length))
+        netlink(name, functools.partial(_address, side=side, other=other, v4_length=v4_length))
 
 
 def set_up(name: str, *, router: bool = False) -> None:
@@ -90,6 +90,8 @@ def set_up(name: str, *, router: bool = False) -> None:
         "net/ipv6/conf/default/accept_dad": "0",
         "net/ipv6/conf/default/accept_ra": "0",
         "net/ipv6/conf/default/router_solicitations": "0",
+        # Ping sockets (icmp(7)) for root's group.
+        "net/ipv4/ping_group_range": "0 0",
     }
     if router:
         settings |= {
@@ -100,14 +102,16 @@ def set_up(name: str, *, router: bool = False) -> None:
             "net/ipv4/conf/default/rp_filter": "0",
         }
 
-    def work() -> None:
-        for key, value in settings.items():
-            path = Path("/proc/sys", key)
-            if path.exists():  # a host may have IPv6 switched off
-                path.write_text(value, encoding="ascii")
+    namespaces.inside(name, lambda: sysctl(settings))
+    netlink(name, lambda ip: ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up"))
 
-    namespaces.inside(name, work)
-    _netlink(name, lambda ip: ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up"))
+
+def sysctl(settings: dict[str, str]) -> None:
+    """Write entries below ``/proc/sys`` in the namespace of the calling thread; what is not there is left out."""
+    for key, value in settings.items():
+        path = Path("/proc/sys", key)
+        if path.exists():  # a host may have IPv6 switched off
+            path.write_text(value, encoding="ascii")
 
 
 def default_route(name: str, via: Side) -> None:
@@ -117,7 +121,7 @@ def default_route(name: str, via: Side) -> None:
         ip.route("add", dst="0.0.0.0/0", gateway=via.v4)
         ip.route("add", dst="::/0", gateway=via.v6, family=socket.AF_INET6)
 
-    _netlink(name, work)
+    netlink(name, work)
 
 
 def blackhole(name: str) -> None:
@@ -127,7 +131,7 @@ def blackhole(name: str) -> None:
         ip.route("add", dst="0.0.0.0/0", type=_RTN_BLACKHOLE)
         ip.route("add", dst="::/0", type=_RTN_BLACKHOLE, family=socket.AF_INET6)
 
-    _netlink(name, work)
+    netlink(name, work)
 
 
 def ifindex(name: str, ifname: str) -> int:
@@ -183,7 +187,12 @@ def _address(ip: Any, side: Side, other: Side, v4_length: int) -> None:
         ip.neigh("add", dst=address, lladdr=other.mac, ifindex=index, state=_NUD_PERMANENT)
 
 
-def _netlink(name: str, work: Callable[[Any], Any]) -> Any:
+def netlink(name: str, work: Callable[[Any], Any]) -> Any:
+    """Call ``work`` with an ``IPRoute`` of the namespace; gives what it gives.
+
+    Raises:
+        LabError: the kernel refused.
+    """
     from pyroute2 import IPRoute  # noqa: PLC0415
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xdpwall.lab import users
 from xdpwall.lab.flood import Report
 from xdpwall.lab.scenario import Marks
 from xdpwall.lab.stage import Figures
@@ -22,12 +22,14 @@ class Cast:
         classes: name and number of sources of each class, in the order of the marks.
         sources: how many in all.
         countries: ``[{"code", "share"}]`` by packets, as sent.
+        kinds: columns of the tallies after packets and bytes.
         rows: what a row of the generator's tallies is: a class, or a kind of packet (then there is one class).
     """
 
     classes: tuple[tuple[str, int], ...]
     sources: int
     countries: list[dict[str, object]]
+    kinds: tuple[str, ...] = ("udp", "syn", "ack")
     rows: Literal["classes", "kinds"] = "classes"
 
 
@@ -56,7 +58,7 @@ def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, A
             "protocols": _protocols(figures, cast),
             "countries": cast.countries,
         },
-        "legit": _legit(figures),
+        "legit": users.figures(figures.visits, figures.began_ns, figures.attack_ns, figures.ended_ns),
         "latency_ms": {
             "first_packet_to_first_drop": _since_first(figures, figures.first_drop_ns),
             "first_packet_to_incident": None,
@@ -110,6 +112,23 @@ def judge(found: dict[str, Any], marks: Marks) -> list[dict[str, Any]]:
         rate,
         rate is not None and rate >= marks.legit_at_least,
     )
+    fresh = legit["by_kind"].get("newcomer")
+    if fresh:
+        rate = _share(fresh["succeeded"], fresh["attempted"])
+        wanted_rate = marks.legit_at_least
+        row("newcomers served", f">= {wanted_rate:g}", rate, rate is not None and rate >= wanted_rate)
+    stream = legit["by_kind"].get("stream")
+    if stream:
+        lost = stream["attempted"] - stream["succeeded"]
+        row("lost on open connections", "0", lost, lost == 0)
+    if marks.first_drop_ms is not None:
+        got = found["latency_ms"]["first_packet_to_first_drop"]
+        row(
+            "first drop, ms",
+            f"<= {marks.first_drop_ms:g}",
+            got,
+            got is not None and got <= marks.first_drop_ms,
+        )
     if marks.native:
         row("XDP mode", "native", found["mode"], found["mode"] == "native")
     if found["policy"] == "enforce":
@@ -121,14 +140,6 @@ def judge(found: dict[str, Any], marks: Marks) -> list[dict[str, Any]]:
         found["controller"]["alive"],
     )
     return rows
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least ``share`` of them do not exceed (nearest rank); None of nothing."""
-    if not values:
-        return None
-    ranked = sorted(values)
-    return ranked[max(0, -(-len(ranked) * round(share * 1000) // 1000) - 1)]
 
 
 def peak_pps(figures: Figures) -> int:
@@ -186,28 +197,7 @@ def _protocols(figures: Figures, cast: Cast) -> dict[str, int]:
     if cast.rows == "kinds":
         kinds = ("udp", "syn", "tcp", "other")
         return {name: row[0] for name, row in zip(kinds, figures.report.tallies, strict=False)}
-    names = ("udp", "syn", "ack")
-    return {name: sum(row[2 + at] for row in figures.report.tallies) for at, name in enumerate(names)}
-
-
-def _legit(figures: Figures) -> dict[str, Any]:
-    before = [v for v in figures.visits if figures.began_ns <= v.start_ns < figures.attack_ns]
-    during = [v for v in figures.visits if figures.attack_ns <= v.start_ns < figures.ended_ns]
-    times = [visit.ms for visit in during if visit.ok]
-    errors: dict[str, int] = {}
-    for visit in during:
-        if not visit.ok:
-            errors[visit.error] = errors.get(visit.error, 0) + 1
-    return {
-        "attempted": len(during),
-        "succeeded": len(times),
-        "p50_ms": percentile(times, 0.5),
-        "p99_ms": percentile(times, 0.99),
-        "max_ms": max(times, default=None),
-        "baseline_p50_ms": percentile([visit.ms for visit in before if visit.ok], 0.5),
-        "baseline_p99_ms": percentile([visit.ms for visit in before if visit.ok], 0.99),
-        "errors": errors,
-    }
+    return {name: sum(row[2 + at] for row in figures.report.tallies) for at, name in enumerate(cast.kinds)}
 
 
 def _since_first(figures: Figures, ns: int | None) -> float | None:

@@ -44,6 +44,25 @@ class Steady:
         return max(1, self.pps * _BACKLOG_NS // _SECOND)
 
 
+@dataclass(frozen=True, slots=True)
+class Pulsed:
+    """So many packets a second for ``on_ns``, none for ``off_ns``, and again."""
+
+    pps: int
+    on_ns: int
+    off_ns: int
+
+    def due(self, elapsed_ns: int) -> int:
+        """See :meth:`Pace.due`."""
+        rounds, rest = divmod(elapsed_ns, self.on_ns + self.off_ns)
+        return self.pps * (rounds * self.on_ns + min(rest, self.on_ns)) // _SECOND
+
+    def room(self, elapsed_ns: int) -> int:
+        """See :meth:`Pace.room`."""
+        del elapsed_ns
+        return max(1, self.pps * _BACKLOG_NS // _SECOND)
+
+
 class Recorded:
     """At the times of a capture, again and again.
 

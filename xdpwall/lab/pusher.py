@@ -32,7 +32,7 @@ from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from xdpwall.dataplane import compiler, source, sys_bpf
 from xdpwall.errors import KernelError, XdpwallError
-from xdpwall.lab.pace import Pace, Recorded, Steady, Swarm, Until, drive
+from xdpwall.lab.pace import Pace, Pulsed, Recorded, Steady, Swarm, Until, drive
 
 _PARK = "park0"
 
@@ -132,6 +132,8 @@ def park(program: int) -> int:
 def _pace(job: dict[str, Any]) -> Pace:
     if job["pps"] and job["ramp_seconds"]:
         return Swarm(int(job["pps"]), job["ramp_seconds"])
+    if job["pps"] and job["off_seconds"]:
+        return Pulsed(int(job["pps"]), round(job["on_seconds"] * 1e9), round(job["off_seconds"] * 1e9))
     if job["pps"]:
         return Steady(int(job["pps"]))
     recorded = json.loads(Path(job["timeline"]).read_text(encoding="ascii"))

@@ -10,11 +10,12 @@ from typing import Any
 
 from xdpwall.config import Config
 from xdpwall.errors import InputError, NotFoundError
-from xdpwall.lab import botnet, capture, legit, network, outcome, stage
+from xdpwall.lab import botnet, capture, legit, network, origins, outcome, stage, storm
 from xdpwall.lab.flood import Pace, Program
 from xdpwall.lab.progress import Progress, Silent
-from xdpwall.lab.scenario import Attack, Marks, Scenario
+from xdpwall.lab.scenario import Attack, Marks, Pulse, Scenario, Storm
 from xdpwall.lab.scenarios import REGISTRY
+from xdpwall.lab.shapes.datagram import KINDS
 from xdpwall.lab.topology import Lab
 
 _REPLAY_LEAST = 10.0
@@ -43,7 +44,7 @@ def run_named(
 def run(scenario: Scenario, progress: Progress) -> dict[str, Any]:
     """Run any scenario, registered or not. Raises as :func:`xdpwall.lab.api.run_scenario`."""
     attack = scenario.attack
-    bots = botnet.settle(attack, scenario.seed) if attack else []
+    bots = botnet.settle(attack, scenario.seed) if isinstance(attack, Attack) else []
     play = stage.Play(
         name=scenario.name,
         seconds=scenario.seconds,
@@ -53,14 +54,10 @@ def run(scenario: Scenario, progress: Progress) -> dict[str, Any]:
         baseline_seconds=scenario.baseline_seconds,
         requests_per_second=scenario.requests_per_second,
         config=scenario.config,
+        carpet=isinstance(attack, Storm) and attack.carpet,
     )
     figures = stage.perform(play, progress)
-    cast = outcome.Cast(
-        classes=tuple((part.name, part.bots) for part in attack.classes) if attack else (),
-        sources=len(bots),
-        countries=botnet.countries(attack, bots) if attack else [],
-    )
-    return outcome.result(scenario.name, figures, cast, scenario.marks)
+    return outcome.result(scenario.name, figures, _cast(scenario, bots, figures), scenario.marks)
 
 
 def run_capture(
@@ -160,11 +157,41 @@ def bots_program(attack: Attack, bots: list[botnet.Bot], seed: int, to: botnet.T
     )
 
 
-def _program(attack: Attack, bots: list[botnet.Bot], seed: int, lab: Lab) -> Program:
+def _cast(scenario: Scenario, bots: list[botnet.Bot], figures: stage.Figures) -> outcome.Cast:
+    attack = scenario.attack
+    if isinstance(attack, Storm):
+        rows = figures.report.tallies or [(0,)] * len(attack.streams)
+        counts = [origins.count(stream, row[0]) for stream, row in zip(attack.streams, rows, strict=True)]
+        names = [stream.name for stream in attack.streams]
+        return outcome.Cast(
+            classes=tuple(zip(names, counts, strict=True)),
+            sources=sum(counts),
+            countries=origins.countries(attack, scenario.seed),
+            kinds=KINDS,
+        )
+    return outcome.Cast(
+        classes=tuple((part.name, part.bots) for part in attack.classes) if attack else (),
+        sources=len(bots),
+        countries=botnet.countries(attack, bots) if attack else [],
+    )
+
+
+def _program(attack: Attack | Storm, bots: list[botnet.Bot], seed: int, lab: Lab) -> Program:
+    if isinstance(attack, Storm):
+        return storm.program(attack, target(lab.wall_links[0]), seed)
     return bots_program(attack, bots, seed, target(lab.wall_links[0]))
 
 
-def _pace(scenario: Scenario, attack: Attack) -> Pace:
+def _pace(scenario: Scenario, attack: Attack | Storm) -> Pace:
+    if isinstance(attack, Storm):
+        pulse = attack.pulse or Pulse(0.0, 0.0)
+        return Pace(
+            pps=attack.pps,
+            seconds=scenario.seconds,
+            at_most_seconds=scenario.seconds,
+            on_seconds=pulse.on_seconds,
+            off_seconds=pulse.off_seconds,
+        )
     return Pace(
         pps=attack.pps,
         seconds=scenario.seconds,

@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from xdpwall.lab.shapes.datagram import Shape
+
+EVERYWHERE = ("BR", "CN", "DE", "ID", "IN", "MX", "RU", "TH", "TR", "UA", "US", "VN")
+"""Every country of ``data/prefixes.txt``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +68,80 @@ class Attack:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoofed:
+    """Any address of the Internet: nearly every packet has another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """So many real hosts: bots, or servers that answer whom they were told to answer. In like numbers per country."""
+
+    number: int
+    countries: tuple[str, ...] = EVERYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Packets of one shape.
+
+    Args:
+        name: a key of the result's ``attack.classes``.
+        shape: what the packets look like.
+        sources: where they come from; each source of a stream sends the same on average.
+        share: of the storm's packets, beside the shares of the other streams.
+        version: of IP.
+    """
+
+    name: str
+    shape: Shape
+    sources: Spoofed | Hosts
+    share: float = 1.0
+    version: Literal[4, 6] = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The attack comes in waves: so long on, then so long off."""
+
+    on_seconds: float
+    off_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """An attack of one or several streams.
+
+    Args:
+        pps: packets per second of all streams together.
+        streams: at most 15.
+        pulse: None: all the time.
+        carpet: IPv4 packets go to all addresses of a /24 of the protected host, not to one.
+    """
+
+    pps: int
+    streams: tuple[Stream, ...]
+    pulse: Pulse | None = None
+    carpet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Marks:
-    """What the wall must reach. None: not looked at."""
+    """What the wall must reach. None: not looked at.
+
+    Args:
+        sent_at_least: packets.
+        recall: by class name; ``"all"`` is the whole attack.
+        legit_at_least: share of everything that users tried, and of the new connections among it.
+        dropped_at_most: packets.
+        first_drop_ms: from the first packet to the first drop.
+        native: XDP mode.
+    """
 
     sent_at_least: int | None = None
     recall: dict[str, float] = field(default_factory=dict)
-    """By class name; ``"all"`` is the whole attack."""
     legit_at_least: float = 0.999
     dropped_at_most: int | None = None
+    first_drop_ms: float | None = None
     native: bool = True
 
 
@@ -87,7 +158,7 @@ class Scenario:
         baseline_seconds: how long the legitimate client has the wall for itself before.
         attack: None: nobody attacks.
         marks: what the wall must reach.
-        requests_per_second: of the legitimate client.
+        requests_per_second: new connections of the legitimate clients.
         seed: of everything random.
         config: text of the wall's config; empty is its defaults.
     """
@@ -95,7 +166,7 @@ class Scenario:
     name: str
     summary: str
     seconds: float
-    attack: Attack | None
+    attack: Attack | Storm | None
     marks: Marks
     packets: int = 0
     at_most_seconds: float = 60.0
@@ -112,9 +183,17 @@ class Scenario:
             "summary": self.summary,
             "seconds": self.seconds,
             "pps": attack.pps if attack else 0,
-            "sources": sum(part.bots for part in attack.classes) if attack else 0,
+            "sources": _sources(attack),
             "marks": describe_marks(self.marks),
         }
+
+
+def _sources(attack: Attack | Storm | None) -> int | None:
+    """How many there are; None when they are spoofed, for then nobody can say."""
+    if isinstance(attack, Storm):
+        numbers = [s.sources.number if isinstance(s.sources, Hosts) else None for s in attack.streams]
+        return None if None in numbers else sum(number or 0 for number in numbers)
+    return sum(part.bots for part in attack.classes) if attack else 0
 
 
 def describe_marks(marks: Marks) -> list[str]:
@@ -126,6 +205,8 @@ def describe_marks(marks: Marks) -> list[str]:
         found.append(f"recall {name} >= {recall:g}")
     if marks.dropped_at_most is not None:
         found.append(f"dropped <= {marks.dropped_at_most}")
+    if marks.first_drop_ms is not None:
+        found.append(f"first drop <= {marks.first_drop_ms:g} ms")
     found.append(f"legit >= {marks.legit_at_least:g}")
     if marks.native:
         found.append("native XDP")

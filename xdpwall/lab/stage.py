@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xdpwall.errors import LabError, NoControllerError
-from xdpwall.lab import attach, counter, flood, legit, observe, signals
+from xdpwall.lab import attach, counter, crowd, flood, legit, observe, signals
 from xdpwall.lab.counter import Counter, Passed
 from xdpwall.lab.progress import Progress, Sample
 from xdpwall.lab.topology import Lab
@@ -30,9 +31,11 @@ class Play:
         name: of the scenario, for people.
         seconds: length of the attack, or of the quiet.
         attack: makes the program to push with and its pace, once the lab's addresses are known; None: no attack.
-        baseline_seconds: the legitimate client alone.
-        requests_per_second: of the legitimate client.
+        baseline_seconds: the legitimate users alone.
+        requests_per_second: new connections of the legitimate users.
         config: text of the wall's config file.
+        carpet: the protected host has a whole /24 of addresses.
+        open_ports: somebody listens there, besides the web server; like ``"udp/27015"``.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Play:
     baseline_seconds: float
     requests_per_second: float
     config: str
+    carpet: bool = False
+    open_ports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class _Run:
 
     def go(self) -> Figures:
         lab, play, figures = self._lab, self._play, self._figures
-        server = legit.serve(lab, self._cpus)
+        server = self._populate()
         names = [link.host.ifname for link in lab.wall_links]
         flags = [part for name in names for part in ("-i", name)]
         self._progress.phase("loading the wall")
@@ -110,8 +115,6 @@ class _Run:
         controller = lab.start_controller(*flags)
         os.sched_setaffinity(controller.pid, self._cpus)
         behind = Counter(lab.namespace("wall"), names)
-        for link in lab.wall_links:
-            attach.wire(lab.namespace("net"), link, lab.client_link)
         status = lab.ask("status")
         figures.mode = ",".join(sorted({str(i["mode"]) for i in status["interfaces"]}))
         figures.policy = status["policy"]
@@ -122,8 +125,9 @@ class _Run:
             )
         attack = self._prepare()
 
-        visitor = legit.Visitor(lab, play.requests_per_second, self._cpus)
-        self._progress.phase(f"the legitimate client alone, for {play.baseline_seconds:g} s")
+        visitor = legit.Users(lab, play.requests_per_second, self._cpus)
+        visitor.wait()
+        self._progress.phase(f"the legitimate users alone, for {play.baseline_seconds:g} s")
         figures.began_ns = time.monotonic_ns()
         for _ in _steps(play.baseline_seconds):
             self._show("baseline", figures.began_ns, play.baseline_seconds, visitor)
@@ -169,6 +173,18 @@ class _Run:
         self._progress.phase("taking the lab down")
         return figures
 
+    def _populate(self) -> subprocess.Popen[str]:
+        """Addresses, services, and the wire beyond the wall; gives the web server."""
+        lab, play = self._lab, self._play
+        server = legit.serve(lab, self._cpus)
+        legit.listen(lab, sorted({f"udp/{legit.UDP_PORT}", *play.open_ports}), self._cpus)
+        crowd.settle(lab.namespace("client"), lab.namespace("net"))
+        if play.carpet:
+            crowd.carpet(lab.namespace("wall"), lab.wall_links[0].host.ifname)
+        for link in lab.wall_links:
+            lab.at_end(functools.partial(os.close, attach.wire(lab.namespace("net"), link, lab.client_link)))
+        return server
+
     def _prepare(self) -> flood.Flood | None:
         if self._play.attack is None:
             return None
@@ -179,7 +195,7 @@ class _Run:
         return attack
 
     def _watch_attack(
-        self, attack: flood.Flood, behind: Counter, before: Passed, visitor: legit.Visitor
+        self, attack: flood.Flood, behind: Counter, before: Passed, visitor: legit.Users
     ) -> None:
         figures = self._figures
         seconds = self._play.seconds
@@ -195,7 +211,7 @@ class _Run:
             if time.monotonic() > deadline:
                 raise LabError("the packet generator does not come to an end")
 
-    def _show(self, phase: str, since_ns: int, seconds: float, visitor: legit.Visitor) -> None:
+    def _show(self, phase: str, since_ns: int, seconds: float, visitor: legit.Users) -> None:
         visits = [visit for visit in visitor.look() if visit.start_ns >= since_ns]
         now = time.monotonic_ns()
         recent = [visit.ms for visit in visits if visit.ok and visit.start_ns > now - 3_000_000_000]

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +93,10 @@ class Lab:
         with signals.held():
             self._stop_all()
             self._stack.close()
+
+    def at_end(self, work: Callable[[], object]) -> None:
+        """Have something done when the lab is taken down."""
+        self._stack.callback(work)
 
     def _build(self) -> None:
         self._stack.callback(leftovers.remove, self.name)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from xdpwall.lab import outcome, report
+from xdpwall.lab import outcome, report, users
 from xdpwall.lab.counter import Passed
 from xdpwall.lab.flood import Report
-from xdpwall.lab.legit import Visit
+from xdpwall.lab.legit import KINDS, Visit
 from xdpwall.lab.outcome import Cast
 from xdpwall.lab.scenario import Marks
 from xdpwall.lab.stage import Figures
@@ -46,7 +46,7 @@ def figures(**changes: Any) -> Figures:
         wall_dropped={"banned_source": 800, "source_syn": 10},
         first_drop_ns=11 * SECOND + 250_000_000,
         visits=[
-            Visit((9 + number % 4) * SECOND, 1.0 + number, ok=True, new=True, error="")
+            Visit((9 + number % 4) * SECOND, 1.0 + number, KINDS[number // 4 % len(KINDS)])
             for number in range(400)
         ],
         bans=10,
@@ -101,7 +101,7 @@ def test_each_mark_can_be_missed(changes: dict[str, Any], missed: str) -> None:
 
 
 def test_one_late_request_in_a_thousand_is_seen() -> None:
-    visits = [Visit(12 * SECOND, 1.0, ok=number > 1, new=True, error="late") for number in range(1_000)]
+    visits = [Visit(12 * SECOND, 1.0, "http", "" if number > 1 else "late") for number in range(1_000)]
     found = outcome.result("test", figures(visits=visits), CAST, MARKS)
     assert found["legit"]["errors"] == {"late": 2}
     assert [line.split(":")[0] for line in report.passed(found)] == ["requests served"]
@@ -138,8 +138,8 @@ def test_shares_never_flatter() -> None:
     ("share", "value"), [(0.0, 1), (0.5, 50), (0.99, 99), (0.999, 100), (1.0, 100)], ids=str
 )
 def test_percentiles_are_values_that_were_measured(share: float, value: int) -> None:
-    assert outcome.percentile([float(number) for number in range(100, 0, -1)], share) == value
-    assert outcome.percentile([], share) is None
+    assert users.percentile([float(number) for number in range(100, 0, -1)], share) == value
+    assert users.percentile([], share) is None
 
 
 @pytest.mark.parametrize("marks", [MARKS, Marks()], ids=["marks", "none"])
@@ -155,3 +155,31 @@ def test_the_screen_says_fail() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
     report.show(outcome.result("test", figures(mode="generic"), CAST, MARKS), console)
     assert "FAIL: 1 mark missed" in console.export_text()
+
+
+def test_users_are_told_apart_by_what_they_try() -> None:
+    visits = [Visit(9 * SECOND, 2.0, "newcomer", connect_ms=1.0) for _ in range(10)]
+    visits += [Visit(12 * SECOND, 3.0, "newcomer", connect_ms=1.5) for _ in range(9)]
+    visits += [Visit(12 * SECOND, 3_000.0, "newcomer", "no answer within 3 s")]
+    visits += [Visit(12 * SECOND, 900.0, "stream"), Visit(12 * SECOND, 1.0, "stream")]
+    found = users.figures(visits, 8 * SECOND, 11 * SECOND, 13 * SECOND)
+    assert (found["attempted"], found["succeeded"]) == (12, 11)
+    fresh, stream = found["by_kind"]["newcomer"], found["by_kind"]["stream"]
+    assert (fresh["attempted"], fresh["succeeded"], fresh["late"]) == (10, 9, 0)
+    assert (fresh["p99_ms"], fresh["baseline_p99_ms"], fresh["connect_p99_ms"]) == (3.0, 2.0, 1.5)
+    assert fresh["errors"] == {"no answer within 3 s": 1}
+    assert (stream["attempted"], stream["succeeded"], stream["late"]) == (2, 2, 1)
+    assert found["attempted"] == sum(kind["attempted"] for kind in found["by_kind"].values())
+
+
+def test_each_kind_of_user_can_miss_its_mark() -> None:
+    visits = [Visit(12 * SECOND, 1.0, "http") for _ in range(990)]
+    visits += [Visit(12 * SECOND, 1.0, "newcomer", "late" if number < 1 else "") for number in range(10)]
+    visits += [Visit(12 * SECOND, 1.0, "stream", "late")]
+    marks = Marks(legit_at_least=0.995, first_drop_ms=10.0)
+    found = outcome.result("test", figures(visits=visits), CAST, marks)
+    assert {line.split(":")[0] for line in report.passed(found)} == {
+        "newcomers served",
+        "lost on open connections",
+        "first drop, ms",
+    }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdpwall.lab.pace import CHUNK, TICK_NS, Pace, Recorded, Steady, Swarm, Until, drive
+from xdpwall.lab.pace import CHUNK, TICK_NS, Pace, Pulsed, Recorded, Steady, Swarm, Until, drive
 
 SECOND = 1_000_000_000
 
@@ -139,3 +139,11 @@ def test_a_swarm_never_dies_out() -> None:
     for _ in range(100):
         swarm.adapt(0.0)
     assert swarm.joined == Swarm.least
+
+
+def test_waves() -> None:
+    pulsed = Pulsed(1_000, 5 * SECOND, 5 * SECOND)
+    assert [pulsed.due(second * SECOND) for second in (0, 3, 5, 7, 10, 12, 20)] == [
+        0, 3_000, 5_000, 5_000, 5_000, 7_000, 10_000,
+    ]  # fmt: skip
+    assert pulsed.room(0) == 50
