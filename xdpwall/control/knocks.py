@@ -9,7 +9,7 @@ from xdpwall.clock import Clock
 from xdpwall.control import views
 from xdpwall.control.results import ActiveBanResult
 from xdpwall.control.watcher import FORGET_NS, SPAN_NS, STALE_NS
-from xdpwall.dataplane.interface import Dataplane
+from xdpwall.dataplane.interface import Dataplane, KernelBan
 from xdpwall.dataplane.keys import source_key, source_prefix
 from xdpwall.detection.knocking import KnockMeter, Knocks, nobody
 from xdpwall.model import Ban, Prefix
@@ -32,8 +32,8 @@ class BanRows:
         self._at_ns = 0
         self._lock = asyncio.Lock()
         # Bans of prefixes have counters in another map: those that were shown are remembered one by one.
-        self._wide: dict[Prefix, tuple[int, int]] = {}
-        self._wide_pps: dict[Prefix, int] = {}
+        self._wide: dict[Prefix, tuple[int, int, int]] = {}
+        self._wide_rates: dict[Prefix, tuple[int, int]] = {}
 
     def idle(self) -> None:
         """Called now and then: forget, when nobody looked for a while."""
@@ -63,32 +63,43 @@ class BanRows:
 
     def pps(self, prefix: Prefix, knocks: Knocks) -> int:
         """What a ban drops per second; 0 when that is not known yet."""
-        return knocks.of(source_key(prefix))[0] if prefix.is_source else self._wide_pps.get(prefix, 0)
+        return (
+            knocks.of(source_key(prefix))[0] if prefix.is_source else self._wide_rates.get(prefix, (0, 0))[0]
+        )
 
     def row(self, wall: Dataplane, ban: Ban, knocks: Knocks, now_ms: int) -> ActiveBanResult:
         """One ban with its counters and its rate."""
         kernel = wall.bans.get(ban.prefix)
         if kernel is not None and not ban.prefix.is_source:
-            self._follow(ban.prefix, kernel.packets)
+            self._follow(kernel)
         return ActiveBanResult(
             **views.ban_result(ban, now_ms, kernel), dropped_pps=self.pps(ban.prefix, knocks)
         )
 
-    def _follow(self, prefix: Prefix, packets: int) -> None:
-        now = self._clock.mono_ns()
+    def wide(self) -> list[tuple[Prefix, int, int]]:
+        """Bans of prefixes that drop something: packets and bits per second. Of those that were shown lately."""
+        return [(prefix, pps, bps) for prefix, (pps, bps) in self._wide_rates.items() if pps]
+
+    def _follow(self, kernel: KernelBan) -> None:
+        now, prefix = self._clock.mono_ns(), kernel.prefix
         before = self._wide.get(prefix)
         if before is not None and now - before[0] < SPAN_NS:
             return
         if len(self._wide) >= _MOST_WIDE:
             self._wide.clear()
-            self._wide_pps.clear()
-        self._wide[prefix] = (now, packets)
+            self._wide_rates.clear()
+        self._wide[prefix] = (now, kernel.packets, kernel.bytes)
+        self._wide_rates.pop(prefix, None)
         if before is not None and now - before[0] <= STALE_NS:
-            self._wide_pps[prefix] = max(0, packets - before[1]) * 1_000_000_000 // (now - before[0])
+            span = now - before[0]
+            packets, size = (
+                max(0, a - b) for a, b in ((kernel.packets, before[1]), (kernel.bytes, before[2]))
+            )
+            self._wide_rates[prefix] = (packets * 1_000_000_000 // span, size * 8_000_000_000 // span)
 
     def _reset(self, wall: Dataplane | None) -> None:
         self._wall = wall
         self._meter = None
         self._knocks = nobody()
         self._wide.clear()
-        self._wide_pps.clear()
+        self._wide_rates.clear()

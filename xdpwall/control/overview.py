@@ -124,6 +124,9 @@ class Overview:
                 prefix = self._bans.prefix_of(key)
                 if prefix not in rows and (within is None or within.contains(prefix)):
                     rows[prefix] = self._row(prefix, now, (pps, bps))
+            for prefix, pps, bps in self._bans.wide():
+                if within is None or within.contains(prefix):
+                    rows[prefix] = self._row(prefix, now, (pps, bps))
         ordered = sorted(rows.values(), key=_ORDER[sort], reverse=True)[:limit]
         return ordered, count
 

@@ -275,7 +275,9 @@ class ReasonResult(TypedDict):
 
 
 class ActiveSourceResult(TypedDict):
-    """One source of a live screen. Rates hold what bans drop of it too; ``packets`` and ``bytes`` do not.
+    """One source of a live screen, or a banned prefix, whose sources are not told apart any more.
+
+    Rates hold what bans drop of it too; ``packets`` and ``bytes`` do not.
 
     ``verdict``: ``limited`` means that some of its packets are over a limit. ``country`` (ISO 3166), ``asn`` and
     ``as_name`` are missing where they are not known.

@@ -74,7 +74,8 @@ def test_a_banned_source_is_seen_knocking(screen: Screen) -> None:
         screen.second(("192.0.2.77", 40))
         screen.ask()
     answer = screen.ask()
-    first, second = answer["sources"]
+    first, wide, second = answer["sources"]
+    assert (wide["source"], wide["pps"], wide["verdict"]) == ("198.51.100.0/24", 300, "banned")
     assert (first["source"], first["pps"], first["dropped_pps"]) == ("203.0.113.9", 5_000, 5_000)
     assert (first["verdict"], first["ban"]["reason"], first["bps"]) == ("banned", "flood", 5_000 * 64 * 8)
     assert (second["source"], second["verdict"]) == ("192.0.2.77", "passed")

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "unload": ("unload", "Detach the wall and remove its bans and counters."),
     "run": ("run", "Run the controller: watch, decide, ban."),
     "status": ("status", "Am I under attack, and is it being stopped?"),
+    "top": ("top", "The live screen: watch, and act."),
     "sources": ("sources", "Who sends the most."),
     "verdicts": ("verdicts", "What was passed and dropped, and why."),
     "ban": ("ban", "Ban addresses and prefixes, lift and list bans."),
