@@ -53,7 +53,8 @@ def test_rates_are_of_the_last_second() -> None:
     for step in range(31):
         traffic.update(counts(**{"pass": step * 10, "banned_source": step * 90}), step * 100 * MS)
     assert traffic.rates("enforce") == {
-        "pps": 1_000, "bps": 800_000, "dropped_pps": 900, "passed_pps": 100, "dropped_bps": 720_000, "passed_bps": 80_000,
+        "pps": 1_000, "bps": 800_000, "dropped_pps": 900, "passed_pps": 100, "dropped_bps": 720_000,
+        "passed_bps": 80_000,
     }  # fmt: skip
     observed = traffic.rates("observe")
     assert (observed["dropped_pps"], observed["passed_pps"], observed["would_drop_pps"]) == (0, 1_000, 900)

@@ -45,7 +45,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_status_under_attack(run: Run, controller: Controller) -> None:
-    controller.answers["status"] = dict(STATUS)
+    controller.answers |= {"status": dict(STATUS), "overview": {}}
     ran = run("status")
     first = ran.out.splitlines()[0]
     assert "UNDER ATTACK" in first
@@ -80,7 +80,7 @@ def test_status_without_a_controller(run: Run, controller: Controller) -> None:
     [("QUIET", "come in"), ("OBSERVE", "nothing is dropped"), ("DEGRADED", "see the problems below")],
 )
 def test_status_in_other_states(state: str, said: str, run: Run, controller: Controller) -> None:
-    controller.answers["status"] = {**STATUS, "state": state}
+    controller.answers |= {"status": {**STATUS, "state": state}, "overview": {}}
     assert said in run("status").out.splitlines()[0]
 
 

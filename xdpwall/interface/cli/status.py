@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xdpwall.errors import XdpwallError
 from xdpwall.interface.cli.ask import ask
 from xdpwall.interface.cli.command import Settings, Verb
-from xdpwall.interface.cli.output import draw, emit_json
+from xdpwall.interface.cli.output import draw, emit_json, write
 from xdpwall.interface.cli.units import bits, count, memory_kb, plural, pps, share, size
 from xdpwall.model import format_duration_ms
 
@@ -25,26 +26,70 @@ _STATES = {
 
 
 @click.command(cls=Verb)
+@click.option("--check", is_flag=True, help="One line for a monitoring system, which reads the exit code.")
+@click.option(
+    "--attack",
+    type=click.Choice(["ok", "warning", "critical"]),
+    default="warning",
+    show_default=True,
+    help="With --check: what an attack that is being stopped counts as.",
+)
 @click.pass_obj
-def command(settings: Settings) -> None:
+def command(settings: Settings, check: bool, attack: str) -> int:
     """Am I under attack, and is it being stopped?
 
-    Works without a controller too: then there are totals, and no rates.
+    Works without a controller too: then there are totals, and no rates. With --check it is a monitoring plugin: text,
+    performance data, and the exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     """
+    if check:
+        return _check(settings, attack)
     result = ask(settings, "status")
     if settings.json:
         emit_json(result)
     else:
-        show(result)
+        show(result, _more(settings) if result["controller"]["running"] else {})
+    return 0
 
 
-def show(result: dict[str, Any]) -> None:
-    """Draw the answer on one screen."""
+def _check(settings: Settings, attack: str) -> int:
+    from xdpwall.interface.cli import status_check
+
+    try:
+        level = attack.upper()
+        verdict = status_check.judge(ask(settings, "status"), attack=level)  # type: ignore[arg-type]
+    except XdpwallError as error:
+        verdict = status_check.failed(error)
+    if settings.json:
+        emit_json({"level": verdict.level, "text": verdict.text, "details": list(verdict.details)})
+    else:
+        write(verdict.lines())
+    return verdict.exit_code
+
+
+def _more(settings: Settings) -> dict[str, Any]:
+    """Lanes and incidents. A controller that is older than this command may not know of them."""
+    try:
+        return ask(settings, "overview", sources=0, bans=0, incidents=3, trend=0)
+    except XdpwallError:
+        return {}
+
+
+def show(result: dict[str, Any], more: dict[str, Any] | None = None) -> None:
+    """Draw the answer on one screen. ``more`` is an answer of the op ``overview``, or empty."""
     from rich.text import Text
 
     style, word = _STATES.get(result["state"], ("bold", str(result["state"])))
     head = Text.assemble((word, style), "  ", sentence(result), f"   [{result['instance']}]")
-    draw(head, "", _facts(result), *_interfaces(result), *_problems(result))
+    more = more or {}
+    draw(
+        head,
+        "",
+        _facts(result),
+        *_interfaces(result),
+        *_lanes(more.get("lanes") or []),
+        *_incidents(more.get("incidents") or []),
+        *_problems(result),
+    )
 
 
 def sentence(result: dict[str, Any]) -> str:
@@ -128,6 +173,38 @@ def _interfaces(result: dict[str, Any]) -> list[Any]:
             state,
         )
     return ["", table]
+
+
+def _lanes(lanes: list[dict[str, Any]]) -> list[Any]:
+    """Lanes in which something happens, each against its budget; none of them in quiet times is one line."""
+    from rich.table import Table
+
+    busy = [lane for lane in lanes if lane.get("pps") or lane.get("dropped_pps")]
+    if not busy:
+        return []
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for title in ("lane", "now", "budget", "over it", "dropped", "known users"):
+        table.add_column(title, justify="left" if title == "lane" else "right")
+    for lane in busy:
+        budget = lane.get("budget_pps")
+        cells = [pps(lane.get(key) or 0) for key in ("over_pps", "dropped_pps", "passed_on_proof_pps")]
+        style = "red" if lane.get("dropped_pps") else ""
+        table.add_row(lane["lane"], pps(lane["pps"]), pps(budget) if budget else "-", *cells, style=style)
+    return ["", table]
+
+
+def _incidents(incidents: list[dict[str, Any]]) -> list[Any]:
+    from rich.text import Text
+
+    still_open = [entry for entry in incidents if entry.get("state") == "open"]
+    if not still_open:
+        return []
+    lines = [
+        f"incident {entry.get('key', entry.get('id'))} is open, peak {pps(entry.get('peak_pps', 0))}: "
+        f"`xdpwall incident show {entry.get('id')}`"
+        for entry in still_open
+    ]
+    return ["", *(Text(line, "bold red") for line in lines)]
 
 
 def _problems(result: dict[str, Any]) -> list[Any]:

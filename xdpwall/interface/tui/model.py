@@ -14,7 +14,7 @@ from xdpwall.model import Prefix, format_duration_ms
 
 SORTS = ("pps", "bps", "syn", "udp", "icmp", "drops", "packets", "last")
 """What the key `s` goes through."""
-SHOWN = 100
+SHOWN = 60
 """Rows asked for of sources and bans."""
 
 
@@ -149,7 +149,8 @@ def source_rows(answer: Mapping[str, Any], wanted: Wanted) -> list[Row]:
             format_duration_ms(ban["remaining_ms"]) if ban else "",
         )
         if wanted.keeps(entry["source"], cells[1], network, entry["verdict"]):
-            rows.append(Row(entry["source"], cells, _VERDICT_STYLE[entry["verdict"]]))
+            style = _VERDICT_STYLE[entry["verdict"]] if entry["pps"] else "dim"
+            rows.append(Row(entry["source"], cells, style))
     return rows
 
 

@@ -117,7 +117,8 @@ class TrafficPanel(Panel):
 
 def _totals_line(answer: Mapping[str, Any]) -> str:
     totals = answer["status"]["totals"]
-    return f"since load: {totals['packets']:,} packets, {totals['dropped_packets']:,} dropped"
+    seen, dropped = (model.figure(totals[key]) for key in ("packets", "dropped_packets"))
+    return f"since load {seen} packets, {dropped} dropped"
 
 
 def _users_line(answer: Mapping[str, Any]) -> str:
@@ -129,8 +130,7 @@ def _users_line(answer: Mapping[str, Any]) -> str:
         return f"over budget {scaled(over, 'pps')}, of it known users {scaled(proven, 'pps')}: pass"
     if lanes:
         return "every lane is within its budget: nobody has to prove anything"
-    totals = answer["status"]["totals"]
-    return f"since load {totals['packets']:,} packets, {totals['dropped_packets']:,} dropped"
+    return _totals_line(answer)
 
 
 class LanesPanel(Panel):

@@ -119,7 +119,8 @@ class RowTable(DataTable[Text]):
             for at, (old, new) in enumerate(zip(before, rows, strict=True)):
                 self._write(at, old, new)
             return
-        chosen = before[self.cursor_row].key if 0 <= self.cursor_row < len(before) else None
+        # Who stays at the top wants to see whoever is first; a row that was chosen is followed.
+        chosen = before[self.cursor_row].key if 0 < self.cursor_row < len(before) else None
         top = self.scroll_y
         self.clear()
         for row in rows:
@@ -127,7 +128,7 @@ class RowTable(DataTable[Text]):
         keys = [row.key for row in rows]
         if chosen in keys:
             self.move_cursor(row=keys.index(chosen), animate=False, scroll=False)
-        self.scroll_to(y=top, animate=False)
+            self.scroll_to(y=top, animate=False)
 
     def _write(self, at: int, old: Row, new: Row) -> None:
         for place, column in enumerate(self._shown):
