@@ -146,13 +146,16 @@ def tcp(
     dport: int = 443,
     options: bytes = b"",
     words: int | None = None,
+    sequence: int = 0,
+    acknowledgement: int = 0,
 ) -> bytes:
     """A TCP segment; ``words`` is the data offset field."""
     length = (20 + len(options)) // 4 if words is None else words
     return (
         sport.to_bytes(2, "big")
         + dport.to_bytes(2, "big")
-        + bytes(8)
+        + sequence.to_bytes(4, "big")
+        + acknowledgement.to_bytes(4, "big")
         + bytes([length << 4, flags, 0xFF, 0xFF, 0, 0, 0, 0])
         + options
         + data
@@ -165,9 +168,9 @@ def udp(data: bytes = b"", *, sport: int = 40000, dport: int = 53, length: int |
     return sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + size.to_bytes(2, "big") + b"\0\0" + data
 
 
-def icmp(kind: int = 8, data: bytes = b"ping", *, code: int = 0) -> bytes:
-    """An ICMP or ICMPv6 message."""
-    return bytes([kind, code, 0, 0]) + bytes(4) + data
+def icmp(kind: int = 8, data: bytes = b"ping", *, code: int = 0, ident: int = 0) -> bytes:
+    """An ICMP or ICMPv6 message; ``ident`` is the identifier of an echo."""
+    return bytes([kind, code, 0, 0]) + ident.to_bytes(2, "big") + bytes(2) + data
 
 
 def frame4(
