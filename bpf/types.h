@@ -177,6 +177,8 @@ struct lane_cpu {
     struct count over;    /* of them, what found the budget spent and needed another proof than a known flow */
     struct count dropped; /* of those */
     struct spending gate;
+    struct count known; /* of seen, what was beyond the gate and belonged to a known flow: it asks for no budget */
+    u64 spare[6];
 };
 
 /* A packet between two programs, see lanes.h. One a CPU, written and read by the kernel alone. */

@@ -24,6 +24,7 @@ from xdpwall.control.schedule import Schedule
 from xdpwall.control.server import Server
 from xdpwall.control.store import Store
 from xdpwall.dataplane.interface import Dataplane
+from xdpwall.dataplane.sockets import Survey, survey
 from xdpwall.errors import ConfigError, StoreError, XdpwallError
 from xdpwall.paths import Paths
 
@@ -60,6 +61,7 @@ def run(config: Config, config_path: Path | None, paths: Paths) -> int:
             fingerprint=lambda: pins_fingerprint(paths.pins),
             read_config=lambda: Config.load(config_path),
             clock=SystemClock(),
+            look=survey,
         )
         return asyncio.run(controller.main())
 
@@ -75,6 +77,7 @@ class Controller:
         read_config: reads the configuration again.
         clock: both clocks.
         watch_links: whether to watch interfaces and addresses of this host.
+        look: reads this host's sockets; None: the wall is not told of them.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Controller:
         read_config: Callable[[], Config],
         clock: Clock,
         watch_links: bool = True,
+        look: Callable[[Config], Survey] | None = None,
     ) -> None:
         self._paths = paths
         self._clock = clock
@@ -95,7 +99,9 @@ class Controller:
         self._store = Store(paths.database, clock)
         known = self._read_record(config)
         self._store.start()
-        self.engine = Engine(config, known, self._store, opener=opener, fingerprint=fingerprint, clock=clock)
+        self.engine = Engine(
+            config, known, self._store, opener=opener, fingerprint=fingerprint, clock=clock, look=look
+        )
         self._schedule = Schedule(config.tick.interval_ms * 1_000_000, clock.mono_ns())
         self._ops = Ops(self.engine, self._schedule, paths.instance, self.reload)
         self._stop = asyncio.Event()

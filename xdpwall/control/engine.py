@@ -20,14 +20,17 @@ from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import Desk
 from xdpwall.control.health import Health
 from xdpwall.control.keeper import Keeper
+from xdpwall.control.lane_record import LaneRecord
 from xdpwall.control.logs import Throttle
 from xdpwall.control.protect import protected
 from xdpwall.control.reconcile import Mended, Reconciler
 from xdpwall.control.results import State
 from xdpwall.control.sentinel import Sentinel
+from xdpwall.control.sockets import SocketWatch
 from xdpwall.control.store import Store
 from xdpwall.control.traffic import Traffic
 from xdpwall.dataplane.interface import Dataplane
+from xdpwall.dataplane.sockets import Survey
 from xdpwall.errors import DataplaneError
 from xdpwall.model import Prefix
 
@@ -50,6 +53,7 @@ class Engine:
         opener: opens the wall. Raises NotLoadedError while there is none.
         fingerprint: something that differs once the wall was loaded anew.
         clock: both clocks.
+        look: reads this host's sockets, for the wall to know its open ports and flows; None: nobody tells it.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Engine:
         opener: Callable[[], Dataplane],
         fingerprint: Callable[[], Hashable],
         clock: Clock,
+        look: Callable[[Config], Survey] | None = None,
     ) -> None:
         self.config = config
         self.book = known.book
@@ -84,6 +89,8 @@ class Engine:
             fill=self._fill,
             lost=self._lost,
         )
+        self._sockets = None if look is None else SocketWatch(look, clock, self.health)
+        self._lane_record = LaneRecord(store, clock)
         self._digest = config.dataplane_digest()
         self._offset_ms = self._clock_offset()
         self._next_replace_ns = 0
@@ -105,6 +112,7 @@ class Engine:
             DataplaneError: it cannot be opened.
         """
         wall = self.keeper.open()
+        wall.set_budgets(self.config.lanes, self.config.proof)
         self.sentinel.recall(self._strikes)
         if self._lapsed:
             self.commit(record.ended(self._lapsed))
@@ -118,6 +126,7 @@ class Engine:
 
     def close(self, reason: str) -> None:
         """Write down that we stop, and let go of the wall. It stays up."""
+        self._lane_record.close()
         self.commit(Changes(events=(Event(self.clock.wall_ms(), "stop", None, "", reason),)))
         self.keeper.close()
 
@@ -149,6 +158,8 @@ class Engine:
         try:
             self.traffic.update(wall.verdicts(), mono_ns)
             self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
+            if self._sockets is not None:
+                self._sockets.step(wall, self.config)
             self.health.clear("tick")
             self._tick_faults = 0
         except DataplaneError as error:
@@ -182,7 +193,16 @@ class Engine:
         self.keeper.look(self.config.interfaces)
         self._check_store()
         self._check_limits()
+        self._record_lanes()
         self.throttle.second()
+
+    def _record_lanes(self) -> None:
+        if self.wall is None:
+            return
+        try:
+            self._lane_record.second(self.wall, attack=self._under_attack())
+        except DataplaneError as error:
+            self.throttle.line("lanes", f"the lanes cannot be read: {error.message}", logging.ERROR)
 
     def _fill(self, wall: Dataplane) -> None:
         """A fresh wall holds nothing: what is allowed and banned must not wait for its turn."""
@@ -195,6 +215,7 @@ class Engine:
 
     def _lost(self) -> None:
         self._comparison.drop()
+        self._lane_record.restart()
         self.traffic.reset()
         self.sentinel.restart()
 
@@ -265,8 +286,11 @@ class Engine:
         if self.wall is not None:
             try:
                 self._reconciler.allowlist(self.wall, Mended())
+                self.wall.set_budgets(config.lanes, config.proof)
             except DataplaneError as error:
-                log.error("the allowlist: %s", error.message)
+                log.error("the allowlist and budgets: %s", error.message)
+        if self._sockets is not None:
+            self._sockets.hurry()
         event = Event(now, "reload", None, "operator", ", ".join(changed))
         self.commit(Changes(events=(event,), settings=self._rules()))
         return changed, needs_load

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from xdpwall.dataplane.mapped import MappedArray
 
-_COUNTS = struct.Struct("<6Q16x")
+_COUNTS = struct.Struct("<6Q16x2Q48x")
 _LISTENS, _ADMIN, _BUDGET = 0x80, 0x40, 0x3F
 _PORTS = 65536
 
@@ -43,14 +43,14 @@ class LaneMap:
 
     def counts(self) -> dict[Lane, LaneCount]:
         """Totals since load by lane, over all CPUs."""
-        totals = {lane: [0] * 6 for lane in Lane if lane is not Lane.CLOSED}
+        totals = {lane: [0] * 8 for lane in Lane if lane is not Lane.CLOSED}
         for cpu in range(self._cpus):
             for lane, sums in totals.items():
                 found = _COUNTS.unpack_from(self._counters.memory, (cpu * LANE_SLOTS + lane) * _COUNTS.size)
                 for number, value in enumerate(found):
                     sums[number] += value
         return {
-            lane: LaneCount(Count(*sums[0:2]), Count(*sums[2:4]), Count(*sums[4:6]))
+            lane: LaneCount(Count(*sums[0:2]), Count(*sums[2:4]), Count(*sums[4:6]), Count(*sums[6:8]))
             for lane, sums in totals.items()
         }
 

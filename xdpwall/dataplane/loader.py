@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xdpwall.config import Config
-from xdpwall.dataplane import attach, buckets, defines, egress, layout, source, sys_bpf, ticks
+from xdpwall.dataplane import attach, buckets, defines, egress, layout, sockets, source, sys_bpf, ticks
 from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
@@ -190,6 +190,7 @@ class _Builder:
                 wall.allow.put(Prefix.parse(str(prefix)))
             wall.set_own_addresses(own_addresses())
             wall.set_budgets(self._config.lanes, self._config.proof)
+            self._tell_sockets(wall, warnings)
             table = wall.interface_table
             standing = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]
             attachments = []
@@ -230,6 +231,17 @@ class _Builder:
             return attach.attach(self._pins, name, program, self._config.mode)
         finally:
             os.close(program)
+
+    def _tell_sockets(self, wall: Wall, warnings: list[str]) -> None:
+        """Open ports and connections of this host, before the first packet is judged."""
+        try:
+            found = sockets.survey(self._config)
+        except KernelError as error:
+            warnings.append(f"{error.message}: every port counts as open")
+            wall.set_ports(sockets.ALL_PORTS, sockets.ALL_PORTS, self._config.incident.admin_ports)
+            return
+        wall.set_ports(found.tcp, found.udp, found.admin)
+        wall.note_flows(found.flows)
 
     def _listen(self, name: str, warnings: list[str]) -> None:
         """Put up the egress program, without which the wall works, but knows only flows that it is told of."""

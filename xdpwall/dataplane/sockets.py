@@ -230,10 +230,11 @@ def _messages(request: bytes) -> Iterator[tuple[memoryview, int, int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the wall should know: the ports that count as open, and the flows."""
+    """What the wall should know: the ports that count as open, doors for administrators, and the flows."""
 
     tcp: Collection[int]
     udp: Collection[int]
+    admin: Collection[int]
     flows: list[Flow]
 
 
@@ -251,4 +252,4 @@ def survey(config: Config) -> Survey:
         forwarding=lanes.closed_ports == "auto" and forwards(),
         named=[budget.port for budget in lanes.ports],
     )
-    return Survey(tcp, udp, found.flows)
+    return Survey(tcp, udp, config.incident.admin_ports, found.flows)
