@@ -95,10 +95,13 @@ INLINE void note_tcp(void *data, void *end, struct sent *s, u64 now)
     u64 hash = sent_hash(data, end, s, ports);
     u64 header = (tcp->length >> 4) * 4;
     if (tcp->flags & TCP_SYN) {
-        if (tcp->flags & TCP_ACK)
+        if (tcp->flags & TCP_ACK) {
             note_pending(hash, (from_be32(tcp->sequence) + 1) & 0xffffffff);
-        else
+            if (COOKIES)
+                learn_answer(data, end, s->l3, s->is_v6, tcp, now);
+        } else {
             note_proof(hash, PROOF_TCP, now);
+        }
         return;
     }
     if (s->l4_length <= header && !(tcp->flags & TCP_FIN)) {

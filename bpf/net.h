@@ -103,6 +103,8 @@ struct tcp_header {
 #define TCP_PSH 0x08
 #define TCP_ACK 0x10
 #define TCP_URG 0x20
+#define TCP_ECE 0x40
+#define TCP_CWR 0x80
 
 struct udp_header {
     __be16 source;

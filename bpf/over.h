@@ -130,7 +130,7 @@ INLINE int completes_handshake(struct packet *p, u64 hash)
     struct tcp_header *tcp = p->data + (p->l4 & OFFSET_MASK);
     if ((void *)(tcp + 1) > p->end || (p->flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK)
         return 0;
-    if (!completes_pending(hash, from_be32(tcp->acknowledgement)))
+    if (!completes_pending(hash, from_be32(tcp->acknowledgement)) && !(COOKIES && acknowledges_cookie(p)))
         return 0;
     note_proof(hash, PROOF_TCP, p->now);
     note_proof(source_hash(p->key), PROOF_SOURCE, p->now);
@@ -180,17 +180,6 @@ INLINE enum reason other_proof(struct packet *p, u64 hash)
     return REASON_PASS;
 }
 
-/* Budgets are learned from what is left: what is seen of a lane, and no known flow. */
-INLINE void count_known(struct packet *p)
-{
-    u32 index = p->cpu * LANE_SLOTS + p->lane;
-    struct lane_cpu *lane = lane_cpus.lookup(&index);
-    if (lane) {
-        lane->known.packets++;
-        lane->known.bytes += p->length;
-    }
-}
-
 INLINE enum reason over_budget(struct packet *p)
 {
     u64 closed = 0, hash = 0, info = 0;
@@ -201,7 +190,6 @@ INLINE enum reason over_budget(struct packet *p)
         u64 word = word_of(p);
         hash = word ? flow_of(p, word) : 0;
         if (hash && find_proof(hash, p->now)) {
-            count_known(p);
             if (p->fragment == FIRST_FRAGMENT)
                 note_proof(flow_of(p, fragment_word(p)), PROOF_FRAGMENT, p->now);
             return p->lane == LANE_FRAGMENT ? REASON_PASS_SOLICITED : REASON_PASS_FLOW;

@@ -6,7 +6,7 @@
  *
  * -D: CPUS SEED BAN_BITS BAN_OVERFLOW BAN_PREFIXES ALLOW_PREFIXES SOURCE_BITS PREFIX_BITS 
  *     PROOF_BITS PENDING_BITS (sizes)
- *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS LANES (0 or 1), and those of limits.h
+ *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS LANES COOKIES (0 or 1), and those of limits.h
  */
 #include <uapi/linux/bpf.h>
 
@@ -25,6 +25,8 @@
 #include "proofs.h"
 #include "ports.h"
 #include "lanes.h"
+#include "answers.h"
+#include "syncookie.h"
 #include "over.h"
 #include "egress.h"
 #include "verdict.h"
@@ -126,7 +128,23 @@ int wall(struct xdp_md *ctx)
 int over(struct xdp_md *ctx)
 {
     struct packet p = {};
-    return take_over(ctx, &p) ? verdict(&p, over_budget(&p)) : PASS_VERDICT;
+    if (!take_over(ctx, &p))
+        return PASS_VERDICT;
+    u64 reason = over_budget(&p);
+    if (COOKIES && reason == REASON_LANE_SYN)
+        stages.call(ctx, STAGE_COOKIE);
+    return verdict(&p, reason);
+}
+
+/* Never attached: the wall ends here with requests over budget. */
+int cookie(struct xdp_md *ctx)
+{
+    struct packet p = {};
+    if (!take_over(ctx, &p))
+        return PASS_VERDICT;
+    enum reason reason = COOKIES ? answer_syn(ctx, &p) : REASON_LANE_SYN;
+    int usual = verdict(&p, reason);
+    return reason == REASON_COOKIE_SENT && !OBSERVE ? XDP_TX : usual;
 }
 
 /* Never attached: the wall ends here with some of what bans and limits drop, so that a report can say what it was. */

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdpwall.config import Config
-from xdpwall.dataplane import buckets
+from xdpwall.dataplane import buckets, cookies
 from xdpwall.dataplane.layout import PROOF_WAYS
 
 _BANS_A_SET = 2
@@ -63,6 +63,7 @@ def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
         "CHECK_OWN": int(config.checks.own_source),
         "METERS": int(config.meters.enabled),
         "LANES": int(config.lanes.enabled),
+        "COOKIES": int(config.lanes.enabled and config.syncookies.enabled and cookies.are_possible()),
         **source.defines("SOURCE"),
         **prefix.defines("PREFIX"),
     }

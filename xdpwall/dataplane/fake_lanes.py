@@ -24,11 +24,16 @@ class FakeLanes:
         self.ports: tuple[frozenset[int], frozenset[int], frozenset[int]] | None = None
         self.flows: dict[Flow, int] = {}
         self.proven_keys: set[int] = set()
+        self.cookies = False
         self._lanes: dict[Lane, LaneCount] = {lane: _NONE for lane in Lane if lane is not Lane.CLOSED}
 
     def lanes(self) -> Mapping[Lane, LaneCount]:
         """See :meth:`Dataplane.lanes`."""
         return dict(self._lanes)
+
+    def set_cookies(self, on: bool) -> None:
+        """See :meth:`Dataplane.set_cookies`."""
+        self.cookies = on
 
     def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
         """See :meth:`Dataplane.set_budgets`."""
@@ -53,22 +58,14 @@ class FakeLanes:
         return np.isin(keys, np.array(sorted(self.proven_keys), dtype=np.uint64))
 
     def count_lane(
-        self,
-        lane: Lane,
-        packets: int,
-        *,
-        over: int = 0,
-        dropped: int = 0,
-        known: int = 0,
-        size: int = 60,
+        self, lane: Lane, packets: int, *, over: int = 0, dropped: int = 0, size: int = 60
     ) -> None:
-        """For tests: packets of a lane; of them over its budget, of those dropped; of all, those of known flows."""
+        """For tests: packets of a lane, of which so many were over its budget, and so many of those dropped."""
         before = self._lanes[lane]
         self._lanes[lane] = LaneCount(
             _added(before.seen, packets, size),
             _added(before.over, over, size),
             _added(before.dropped, dropped, size),
-            _added(before.known, known, size),
         )
 
 

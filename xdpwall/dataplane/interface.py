@@ -69,21 +69,12 @@ class LaneCount:
     """One lane since load.
 
     ``seen``: all packets of the lane that no list or limit decided. ``over``: of them, what found the budget spent and
-    needed another proof than a known flow. ``dropped``: of those, what had none. ``known``: of ``seen``, what the gate
-    (a quarter of the budget, which nothing is looked up for) had no room for and a known flow did.
+    needed another proof than a known flow. ``dropped``: of those, what had none.
     """
 
     seen: Count
     over: Count
     dropped: Count
-    known: Count = Count()
-
-    @property
-    def asking(self) -> Count:
-        """What asked for the lane's budget, known flows left out. Those that the gate let in are in it all the same."""
-        return Count(
-            max(0, self.seen.packets - self.known.packets), max(0, self.seen.bytes - self.known.bytes)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +225,17 @@ class Dataplane(Protocol):
 
     def lanes(self) -> Mapping[Lane, LaneCount]:
         """Each lane's totals since load; all zero where lanes are off."""
+
+    @property
+    def cookies(self) -> bool:
+        """Whether connection requests over budget are answered with SYN cookies."""
+
+    def set_cookies(self, on: bool) -> None:
+        """Begin or end answering with SYN cookies.
+
+        Begun once ``net.ipv4.tcp_syncookies`` is 2: then each listener is answered for as soon as the stack itself has
+        sent a cookie for it, and as long as it goes on to.
+        """
 
     def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
         """Put budgets, and how long proof holds, in force: at once, with no load."""

@@ -55,14 +55,7 @@ _BUDGET = (
     ("gate_depth", 8),
     ("spare", 16),
 )
-_LANE_CPU = (
-    ("seen", 16),
-    ("over", 16),
-    ("dropped", 16),
-    ("gate", 16),
-    ("known", 16),
-    ("spare", 48),
-)
+_LANE_CPU = (("seen", 16), ("over", 16), ("dropped", 16), ("gate", 16))
 _HANDOVER = (
     ("key", 8),
     ("length", 8),
@@ -80,6 +73,18 @@ _HANDOVER = (
     ("slot", 4),
     ("reason", 4),
     ("spare", 12),
+)
+_COOKIE_STATE = (("since", 8), ("holds", 8), ("keeps", 8), ("probe", 8))
+_ANSWER = (
+    *((name, 4) for name in ("tag", "seen", "cookie", "stamped", "scaled", "sacked", "ecn")),
+    ("probed", 4),
+    ("probed_full", 4),
+    ("mss", 2),
+    ("window", 2),
+    ("scale", 1),
+    ("hop_limit", 1),
+    ("service", 1),
+    ("spare", 21),
 )
 _META = (
     ("magic", 8),
@@ -136,10 +141,13 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("budgets", ARRAY, 4, 64, _BUDGET, mmap=True),
     MapLayout("pools", ARRAY, 4, 64, (("spent", 16), ("spare", 48)), mmap=True),
     MapLayout("classes", ARRAY, 4, 16, _COUNT, mmap=True),
-    MapLayout("lane_cpus", ARRAY, 4, 128, _LANE_CPU, mmap=True),
+    MapLayout("lane_cpus", ARRAY, 4, 64, _LANE_CPU, mmap=True),
     MapLayout("handovers", ARRAY, 4, 88, _HANDOVER, mmap=True),
     MapLayout("stages", PROG_ARRAY, 4, 4),
     MapLayout("stages_jumbo", PROG_ARRAY, 4, 4),
+    MapLayout("cookie_state", ARRAY, 4, 32, _COOKIE_STATE, mmap=True),
+    MapLayout("answers", ARRAY, 4, 64, _ANSWER, mmap=True),
+    MapLayout("probes", ARRAY, 4, 8, mmap=True),
     MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True),
     MapLayout("meta", ARRAY, 4, 80, _META, mmap=True),
     MapLayout(

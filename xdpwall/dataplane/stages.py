@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from xdpwall.dataplane import sys_bpf
 from xdpwall.dataplane.compiler import CompiledModule, patch_map_fds
 
-STAGES = {"over": 0, "sampled": 2}
+STAGES = {"over": 0, "cookie": 1, "sampled": 2}
 """Function in ``bpf/wall.c``, and its place in the map."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from xdpwall.dataplane import attach, budgets, egress, layout
 from xdpwall.dataplane.ban_map import KernelBans
+from xdpwall.dataplane.cookies import CookieState
 from xdpwall.dataplane.exact_bans import ExactBans
 from xdpwall.dataplane.gate import Gate, GateList
 from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, WallInfo
@@ -218,6 +219,19 @@ class Wall:
     def lanes(self) -> Mapping[Lane, LaneCount]:
         """See :class:`Dataplane`."""
         return self._lanes.counts()
+
+    @property
+    def cookies(self) -> bool:
+        """See :class:`Dataplane`."""
+        return CookieState(self._array("cookie_state"), self._meta.hz).is_on
+
+    def set_cookies(self, on: bool) -> None:
+        """See :class:`Dataplane`."""
+        state = CookieState(self._array("cookie_state"), self._meta.hz)
+        if on:
+            state.turn_on(self._clock.now())
+        else:
+            state.turn_off()
 
     def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
         """See :class:`Dataplane`."""
