@@ -22,6 +22,7 @@ from pydantic import BeforeValidator, Field
 from xdpwall.config_geo import GeoConfig
 from xdpwall.config_incident import IncidentConfig, NotifyConfig, ProbesConfig
 from xdpwall.config_lanes import FingerprintsConfig, LanesConfig, ProofConfig, SynCookiesConfig
+from xdpwall.config_metrics import MetricsConfig
 from xdpwall.config_problems import CrossRule, check_mapping, syntax_problem
 from xdpwall.config_sections import (
     AllowConfig,
@@ -66,6 +67,7 @@ class Config(Section):
     notify: NotifyConfig = Field(default=NotifyConfig(), description="Whom to tell.")
     probes: ProbesConfig = Field(default=ProbesConfig(), description="Own services to try.")
     geo: GeoConfig = Field(default=GeoConfig(), description="Whose databases say where an address belongs.")
+    metrics: MetricsConfig = Field(default=MetricsConfig(), description="Counters for Prometheus.")
     meters: MetersConfig = Field(default=MetersConfig(), description="Counters in the kernel.")
     checks: ChecksConfig = Field(default=ChecksConfig(), description="What is dropped whoever sends it.")
     allow: AllowConfig = Field(default=AllowConfig(), description="Who is never dropped.")
