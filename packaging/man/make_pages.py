@@ -125,7 +125,9 @@ def config_page() -> str:
         for key in table.keys:
             load = " (load)" if key.needs_load else ""
             name = f"{key.name.rpartition('.')[2]} = {toml_value(key.default)}"
-            lines.append(f".TP\n.B {roff(name)}\n{roff(' '.join(f'{key.meaning} {key.allowed}{load}'.split()))}")
+            lines.append(
+                f".TP\n.B {roff(name)}\n{roff(' '.join(f'{key.meaning} {key.allowed}{load}'.split()))}"
+            )
     lines += [".SH SEE ALSO", ".BR xdpwall (1)"]
     return "\n".join(lines) + "\n"
 

@@ -53,7 +53,13 @@ def frame(mac: bytes, source: str) -> bytes:
         socket.inet_aton(source), socket.inet_aton(TARGET),
     )  # fmt: skip
     head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
-    return mac + b"\x02\0\0\0\0\x02\x08\0" + head + struct.pack(">4H", 40000, PORT, 8 + len(payload), 0) + payload
+    return (
+        mac
+        + b"\x02\0\0\0\0\x02\x08\0"
+        + head
+        + struct.pack(">4H", 40000, PORT, 8 + len(payload), 0)
+        + payload
+    )
 
 
 def send(interface: str, mac: str, folder: Path) -> None:
