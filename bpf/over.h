@@ -180,6 +180,17 @@ INLINE enum reason other_proof(struct packet *p, u64 hash)
     return REASON_PASS;
 }
 
+/* Budgets are learned from what is left: what is seen of a lane, and no known flow. */
+INLINE void count_known(struct packet *p)
+{
+    u32 index = p->cpu * LANE_SLOTS + p->lane;
+    struct lane_cpu *lane = lane_cpus.lookup(&index);
+    if (lane) {
+        lane->known.packets++;
+        lane->known.bytes += p->length;
+    }
+}
+
 INLINE enum reason over_budget(struct packet *p)
 {
     u64 closed = 0, hash = 0, info = 0;
@@ -190,6 +201,7 @@ INLINE enum reason over_budget(struct packet *p)
         u64 word = word_of(p);
         hash = word ? flow_of(p, word) : 0;
         if (hash && find_proof(hash, p->now)) {
+            count_known(p);
             if (p->fragment == FIRST_FRAGMENT)
                 note_proof(flow_of(p, fragment_word(p)), PROOF_FRAGMENT, p->now);
             return p->lane == LANE_FRAGMENT ? REASON_PASS_SOLICITED : REASON_PASS_FLOW;

@@ -58,14 +58,22 @@ class FakeLanes:
         return np.isin(keys, np.array(sorted(self.proven_keys), dtype=np.uint64))
 
     def count_lane(
-        self, lane: Lane, packets: int, *, over: int = 0, dropped: int = 0, size: int = 60
+        self,
+        lane: Lane,
+        packets: int,
+        *,
+        over: int = 0,
+        dropped: int = 0,
+        known: int = 0,
+        size: int = 60,
     ) -> None:
-        """For tests: packets of a lane, of which so many were over its budget, and so many of those dropped."""
+        """For tests: packets of a lane; of them over its budget, of those dropped; of all, those of known flows."""
         before = self._lanes[lane]
         self._lanes[lane] = LaneCount(
             _added(before.seen, packets, size),
             _added(before.over, over, size),
             _added(before.dropped, dropped, size),
+            _added(before.known, known, size),
         )
 
 

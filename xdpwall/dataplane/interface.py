@@ -69,12 +69,21 @@ class LaneCount:
     """One lane since load.
 
     ``seen``: all packets of the lane that no list or limit decided. ``over``: of them, what found the budget spent and
-    needed another proof than a known flow. ``dropped``: of those, what had none.
+    needed another proof than a known flow. ``dropped``: of those, what had none. ``known``: of ``seen``, what the gate
+    (a quarter of the budget, which nothing is looked up for) had no room for and a known flow did.
     """
 
     seen: Count
     over: Count
     dropped: Count
+    known: Count = Count()
+
+    @property
+    def asking(self) -> Count:
+        """What asked for the lane's budget, known flows left out. Those that the gate let in are in it all the same."""
+        return Count(
+            max(0, self.seen.packets - self.known.packets), max(0, self.seen.bytes - self.known.bytes)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,14 @@ _BUDGET = (
     ("gate_depth", 8),
     ("spare", 16),
 )
-_LANE_CPU = (("seen", 16), ("over", 16), ("dropped", 16), ("gate", 16))
+_LANE_CPU = (
+    ("seen", 16),
+    ("over", 16),
+    ("dropped", 16),
+    ("gate", 16),
+    ("known", 16),
+    ("spare", 48),
+)
 _HANDOVER = (
     ("key", 8),
     ("length", 8),
@@ -141,7 +148,7 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("budgets", ARRAY, 4, 64, _BUDGET, mmap=True),
     MapLayout("pools", ARRAY, 4, 64, (("spent", 16), ("spare", 48)), mmap=True),
     MapLayout("classes", ARRAY, 4, 16, _COUNT, mmap=True),
-    MapLayout("lane_cpus", ARRAY, 4, 64, _LANE_CPU, mmap=True),
+    MapLayout("lane_cpus", ARRAY, 4, 128, _LANE_CPU, mmap=True),
     MapLayout("handovers", ARRAY, 4, 88, _HANDOVER, mmap=True),
     MapLayout("stages", PROG_ARRAY, 4, 4),
     MapLayout("stages_jumbo", PROG_ARRAY, 4, 4),
