@@ -34,11 +34,13 @@ struct packet {
     u64 is_link; /* keeps the link alive: never dropped by a list */
     u64 hop_limit;
     u64 now;   /* ticks */
-    u64 lane;  /* enum lane, and ALWAYS_OVER */
+    u64 lane;  /* enum lane, ALWAYS_OVER, ONLY_SHOWN */
     u64 ports; /* TCP and UDP, as they stand: the source's in the low half, the target's in the high; ICMP: type, code */
     u64 flags; /* TCP */
     u64 slot;  /* of the interface */
     u64 reason;
+    u64 only_shown;
+    u64 rule; /* see struct handover */
 };
 
 /*
@@ -46,6 +48,11 @@ struct packet {
  * which are few, for they tell of scans.
  */
 #define ALWAYS_OVER 8
+/* The gate lets it pass; it is only to be sampled. */
+#define ONLY_SHOWN 16
+
+/* No header stands further in: MAX_EXTENSIONS of 2,048 bytes. The verifier takes offsets that end below 64 KiB. */
+#define OFFSET_MASK 0x7fff
 
 /*
  * A key is eight bytes in network order: the first half of an IPv6 address (a host owns its /64), or ff:ff:00:00 and
@@ -93,6 +100,12 @@ INLINE u64 lesser(u64 a, u64 b)
     s64 mask = difference >> 63;
     asm volatile("" : "+r"(mask));
     return b + (difference & mask);
+}
+
+/* The greater, likewise. */
+INLINE u64 greater(u64 a, u64 b)
+{
+    return a + b - lesser(a, b);
 }
 
 /* A 32-bit name for a key within its set. IPv4: the address itself, so two addresses never share it. Never 0. */
