@@ -9,7 +9,7 @@ import ctypes
 import gc
 import logging
 import signal
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 from xdpwall.clock import Clock, SystemClock
@@ -22,6 +22,7 @@ from xdpwall.control.ops import Ops
 from xdpwall.control.results import ReloadResult
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.server import Server
+from xdpwall.control.sink import Inside, Sink
 from xdpwall.control.store import Store
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey, survey
@@ -37,13 +38,14 @@ _MOST_FAULTS = 50
 """So many ticks in a row that ended in a bug end the process: a restart may help, and the wall stays up."""
 
 
-def run(config: Config, config_path: Path | None, paths: Paths) -> int:
+def run(config: Config, config_path: Path | None, paths: Paths, sinks: Sequence[Sink] = ()) -> int:
     """Be the controller of an instance until SIGTERM or SIGINT. Gives the exit code.
 
     Args:
         config: the configuration, read already.
         config_path: where it came from, for reloads; None: the default place.
         paths: the instance.
+        sinks: who tells the outside how things are.
 
     Raises:
         LockedError: another controller of this instance runs.
@@ -63,6 +65,7 @@ def run(config: Config, config_path: Path | None, paths: Paths) -> int:
             clock=SystemClock(),
             look=survey,
         )
+        controller.sinks = tuple(sinks)
         return asyncio.run(controller.main())
 
 
@@ -109,6 +112,9 @@ class Controller:
         self._faults: dict[str, int] = {}
         self._seconds = 0
         self.nics = NicWatch()
+        self.sinks: tuple[Sink, ...] = ()
+        """Who tells the outside how things are; set before :meth:`main`."""
+        self._inside = Inside(self.engine, self._schedule, self.nics)
 
     async def main(self) -> int:
         """Start, tick until told to stop, stop. Gives the exit code."""
@@ -152,6 +158,7 @@ class Controller:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
             await server.stop()
+            await asyncio.gather(*(sink.close() for sink in self.sinks), return_exceptions=True)
         for fault in ended:
             if isinstance(fault, Exception):
                 raise fault
@@ -201,6 +208,8 @@ class Controller:
         if self._seconds % _NIC_SECONDS == 0:
             names = [state.name for state in self.engine.keeper.interfaces if state.ifindex]
             self.engine.health.replace("nics", self.nics.look(names, self._clock.mono_ns()))
+        for sink in self.sinks:
+            sink.second(self._inside)
         text = (
             f"ticks are {self._schedule.lag_ms} ms late on average: the machine is too busy for tick.interval"
         )

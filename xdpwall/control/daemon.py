@@ -13,6 +13,7 @@ from pathlib import Path
 from xdpwall.config import Config
 from xdpwall.control import controller, lock, logs
 from xdpwall.control.offline import open_wall
+from xdpwall.control.sink import Sink
 from xdpwall.errors import NotLoadedError, XdpwallError
 from xdpwall.paths import Paths
 
@@ -76,7 +77,12 @@ def ensure_loaded(paths: Paths, interfaces: Sequence[str], config_path: Path | N
 
 
 def run(
-    paths: Paths, config: Config, *, interfaces: Sequence[str] = (), config_path: Path | None = None
+    paths: Paths,
+    config: Config,
+    *,
+    interfaces: Sequence[str] = (),
+    config_path: Path | None = None,
+    sinks: Sequence[Sink] = (),
 ) -> int:
     """Load if that is needed, then be the controller until SIGTERM or SIGINT. Gives the exit code.
 
@@ -85,6 +91,7 @@ def run(
         config: the configuration, read already.
         interfaces: as given with ``-i``; empty: those of the config.
         config_path: as given with ``-c``, for loads and reloads; None: the default place.
+        sinks: who tells the outside how things are.
 
     Raises:
         XdpwallError: the load failed, another controller runs, or it cannot start for another reason.
@@ -98,4 +105,4 @@ def run(
         )
     logs.set_up()
     ensure_loaded(paths, interfaces or config.interfaces, config_path)
-    return controller.run(config, config_path, paths)
+    return controller.run(config, config_path, paths, sinks)

@@ -70,6 +70,8 @@ class Sentinel:
         """When the last one was made."""
         self.full = 0
         """Bans of the last tick that the kernel did not take."""
+        self.write_errors = 0
+        """The same, since start."""
 
     def recall(self, strikes: Iterable[Strike]) -> None:
         """At start: take over the book, and the strikes of bans that are over."""
@@ -163,6 +165,7 @@ class Sentinel:
         bans = [self._prolonged(decision.ban(now_ms)) for decision in decisions]
         faults = write_bans(wall, bans, now_ms)
         self.full = len(faults)
+        self.write_errors += len(faults)
         if faults:
             self._detector.release(
                 [d.finding for d in decisions if d.prefix in faults and d.finding is not None]

@@ -28,5 +28,8 @@ def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path |
     config = Config.load(config_path)
     names = check_interfaces(interfaces)
     from xdpwall.control import daemon
+    from xdpwall.interface.sinks.metrics import MetricsSink
 
-    return daemon.run(settings.paths, config, interfaces=names, config_path=config_path)
+    return daemon.run(
+        settings.paths, config, interfaces=names, config_path=config_path, sinks=[MetricsSink()]
+    )
