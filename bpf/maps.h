@@ -75,7 +75,7 @@ BPF_F_TABLE("array", u32, struct handover, handovers, CPUS, MMAP);
  * Programs that the wall goes on in. Index: enum stage. A map of programs holds only such that take frames of many buffers, or
  * only such that do not: the loader puts stages_jumbo in the place of stages for the former. The load writes.
  */
-enum stage { STAGE_OVER = 0, STAGE_COOKIE = 1, STAGE_SAMPLE = 2 };
+enum stage { STAGE_OVER = 0, STAGE_COOKIE = 1, STAGE_SAMPLE = 2, STAGE_RULES = 3 };
 BPF_TABLE("prog", u32, u32, stages, 4);
 BPF_TABLE("prog", u32, u32, stages_jumbo, 4);
 

@@ -8,8 +8,6 @@
 #define XDPWALL_OVER_H
 
 #define FIRST_PORT_BUDGET LANE_SLOTS
-/* No header stands further in: MAX_EXTENSIONS of 2,048 bytes. The verifier takes offsets that end below 64 KiB. */
-#define OFFSET_MASK 0x7fff
 
 /* On many CPUs: a clock that is behind is set by whoever comes, which can lose a few packets' cost once an idle time. */
 INLINE void spend_shared(u64 *spent, u64 now, u64 cost)
@@ -191,7 +189,7 @@ INLINE void count_known(struct packet *p)
     }
 }
 
-INLINE enum reason over_budget(struct packet *p)
+INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
 {
     u64 closed = 0, hash = 0, info = 0;
     u32 number = p->lane;
@@ -200,13 +198,15 @@ INLINE enum reason over_budget(struct packet *p)
     if (p->lane != LANE_SYN) {
         u64 word = word_of(p);
         hash = word ? flow_of(p, word) : 0;
-        if (hash && find_proof(hash, p->now)) {
+        if (hash && !p->rule && find_proof(hash, p->now)) {
             count_known(p);
             if (p->fragment == FIRST_FRAGMENT)
                 note_proof(flow_of(p, fragment_word(p)), PROOF_FRAGMENT, p->now);
             return p->lane == LANE_FRAGMENT ? REASON_PASS_SOLICITED : REASON_PASS_FLOW;
         }
     }
+    if (p->only_shown)
+        return REASON_PASS;
     if (p->lane <= LANE_UDP) {
         closed = !(info & PORT_LISTENS);
         if (closed)
@@ -214,22 +214,32 @@ INLINE enum reason over_budget(struct packet *p)
         else if (info & PORT_BUDGET && p->lane != LANE_TCP)
             number = info & PORT_BUDGET;
     }
-    if (within_budget(p, number, fine_now(p)))
+    if (!p->rule && has_rules(p))
+        stages.call(ctx, STAGE_RULES); /* comes back with p->rule set */
+    p->rule ^= unknown_zero(p);
+    u64 found = p->rule & RULE_FOUND, within = 0;
+    if (!found || p->rule & RULE_OBSERVES)
+        within = within_budget(p, number, fine_now(p));
+    if (within && !found)
         return REASON_PASS;
 
     u32 index = p->cpu * LANE_SLOTS + p->lane;
     struct lane_cpu *lane = lane_cpus.lookup(&index);
     if (!lane)
         return REASON_PASS;
+    enum reason proof = closed ? REASON_PASS : other_proof(p, hash), judged = REASON_PASS;
+    if (found)
+        judged = judge_by_rule(p, proof);
+    if (within)
+        return REASON_PASS;
     lane->over.packets++;
     lane->over.bytes += p->length;
-    if (!closed) {
-        enum reason proof = other_proof(p, hash);
-        if (proof)
-            return proof;
-    }
+    if (proof)
+        return proof;
     lane->dropped.packets++;
     lane->dropped.bytes += p->length;
+    if (judged)
+        return judged;
     if (closed)
         return p->lane == LANE_UDP ? REASON_CLOSED_UDP : REASON_CLOSED_TCP;
     return REASON_LANE_SYN + p->lane;
@@ -254,12 +264,14 @@ INLINE int take_over(struct xdp_md *ctx, struct packet *p)
     p->l4_length = from->l4_length;
     p->protocol = from->protocol;
     p->lane = from->lane & (LANE_SLOTS - 1);
+    p->only_shown = from->lane & ONLY_SHOWN;
     p->flags = from->flags;
     p->fragment = from->fragment;
     p->is_v6 = from->is_v6;
     p->hop_limit = from->hop_limit;
     p->slot = from->slot;
     p->reason = from->reason & (REASON_SLOTS - 1);
+    p->rule = from->rule;
     return 1;
 }
 

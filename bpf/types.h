@@ -198,7 +198,8 @@ struct handover {
     u32 hop_limit;
     u32 slot;
     u32 reason; /* so far */
-    u32 spare[3];
+    u32 rule;   /* 0: not asked for yet; else RULE_ASKED, and what was found (fingerprints.h) */
+    u32 spare[2];
 };
 
 /* What a load wrote down for the loads and controllers to come. Written by Python alone. */

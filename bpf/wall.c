@@ -5,7 +5,7 @@
  * parse -> malformed -> link -> own source -> allow -> banned source -> banned prefix -> meters and limits -> lane -> pass
  *
  * -D: CPUS SEED BAN_BITS BAN_OVERFLOW BAN_PREFIXES ALLOW_PREFIXES SOURCE_BITS PREFIX_BITS 
- *     PROOF_BITS PENDING_BITS (sizes)
+ *     PROOF_BITS PENDING_BITS (sizes) SAMPLE_SIZE SAMPLE_HEAD_AT (of the struct in Python)
  *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS LANES COOKIES (0 or 1), and those of limits.h
  */
 #include <uapi/linux/bpf.h>
@@ -25,6 +25,8 @@
 #include "proofs.h"
 #include "ports.h"
 #include "lanes.h"
+#include "samples.h"
+#include "fingerprints.h"
 #include "answers.h"
 #include "syncookie.h"
 #include "over.h"
@@ -130,7 +132,8 @@ int over(struct xdp_md *ctx)
     struct packet p = {};
     if (!take_over(ctx, &p))
         return PASS_VERDICT;
-    u64 reason = over_budget(&p);
+    enum reason reason = over_budget(ctx, &p);
+    sample(ctx, &p, COOKIES && reason == REASON_LANE_SYN ? REASON_COOKIE_SENT : reason);
     if (COOKIES && reason == REASON_LANE_SYN)
         stages.call(ctx, STAGE_COOKIE);
     return verdict(&p, reason);
@@ -147,11 +150,25 @@ int cookie(struct xdp_md *ctx)
     return reason == REASON_COOKIE_SENT && !OBSERVE ? XDP_TX : usual;
 }
 
+/* Never attached: asks the rules about a packet of a lane that has some, and goes back to where it was. */
+int rules_stage(struct xdp_md *ctx)
+{
+    struct packet p = {};
+    if (!take_over(ctx, &p))
+        return PASS_VERDICT;
+    hand_back(&p, matches_rule(ctx, &p));
+    stages.call(ctx, STAGE_OVER);
+    return PASS_VERDICT;
+}
+
 /* Never attached: the wall ends here with some of what bans and limits drop, so that a report can say what it was. */
 int sampled(struct xdp_md *ctx)
 {
     struct packet p = {};
-    return take_over(ctx, &p) ? verdict(&p, p.reason) : PASS_VERDICT;
+    if (!take_over(ctx, &p))
+        return PASS_VERDICT;
+    sample(ctx, &p, p.reason);
+    return verdict(&p, p.reason);
 }
 
 /* At the egress of each interface. TC_ACT_UNSPEC: the next filter decides. */

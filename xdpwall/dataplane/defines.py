@@ -9,6 +9,7 @@ from pathlib import Path
 from xdpwall.config import Config
 from xdpwall.dataplane import buckets, cookies
 from xdpwall.dataplane.layout import PROOF_WAYS
+from xdpwall.dataplane.samples import HEAD_AT, SAMPLE
 
 _BANS_A_SET = 2
 """Sets are sized for two bans each of four places: at full capacity 5 % of the sets overflow (Poisson)."""
@@ -58,6 +59,8 @@ def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
         "PREFIX_BITS": shape.prefix_bits,
         "PROOF_BITS": shape.proof_bits,
         "PENDING_BITS": shape.pending_bits,
+        "SAMPLE_SIZE": SAMPLE.size,
+        "SAMPLE_HEAD_AT": HEAD_AT,
         "OBSERVE": int(config.policy == "observe"),
         "CHECK_MALFORMED": int(config.checks.malformed),
         "CHECK_OWN": int(config.checks.own_source),

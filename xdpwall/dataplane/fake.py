@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from xdpwall.clock import ManualClock
 from xdpwall.dataplane.fake_lanes import FakeLanes
+from xdpwall.dataplane.fake_rules import FakeRules
 from xdpwall.dataplane.interface import BanDrops, Count, InterfaceState, KernelBan, WallInfo
 from xdpwall.dataplane.keys import meter_key, source_key
 from xdpwall.errors import ForeignProgramError, KernelError
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
+from xdpwall.sample import Sample
 
 if TYPE_CHECKING:
     from xdpwall.snapshot import MeterSnapshot
@@ -198,6 +200,8 @@ class FakeWall(FakeLanes):
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.rules = FakeRules(self.clock)
+        self.sampled: list[Sample] = []
         self.bans = FakeBans(self.clock, self.info)
         self.allow = FakeAllow()
         self.own: frozenset[Prefix] = frozenset()
@@ -213,6 +217,11 @@ class FakeWall(FakeLanes):
         """See :meth:`Dataplane.set_own_addresses`."""
         before, self.own = self.own, frozenset(addresses)
         return before != self.own
+
+    def samples(self) -> list[Sample]:
+        """See :meth:`Dataplane.samples`. Tests put packets into ``sampled``."""
+        taken, self.sampled = self.sampled, []
+        return taken
 
     def interfaces(self) -> list[InterfaceState]:
         """See :meth:`Dataplane.interfaces`."""

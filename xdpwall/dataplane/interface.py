@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from xdpwall.config_lanes import LanesConfig, ProofConfig
+    from xdpwall.dataplane.rule_map import RuleMap
+    from xdpwall.sample import Sample
     from xdpwall.snapshot import MeterSnapshot
 
     Keys = npt.NDArray[np.uint64]
@@ -231,6 +233,16 @@ class Dataplane(Protocol):
 
     def prefixes(self) -> MeterSnapshot:
         """The /24 and /48 meters (numpy)."""
+
+    @property
+    def rules(self) -> RuleMap:
+        """The fingerprint rules."""
+
+    def samples(self) -> list[Sample]:
+        """Packets that were sampled since the last call, oldest first; nothing at the first call, which begins it.
+
+        One reader at a time: what was given is gone.
+        """
 
     def lanes(self) -> Mapping[Lane, LaneCount]:
         """Each lane's totals since load; all zero where lanes are off."""

@@ -18,7 +18,7 @@ from xdpwall.errors import LayoutError
 if TYPE_CHECKING:
     from xdpwall.dataplane.compiler import CompiledModule, Field
 
-ARRAY, HASH, LPM_TRIE, PROG_ARRAY = 2, 1, 11, 3
+ARRAY, HASH, LPM_TRIE, PROG_ARRAY, RINGBUF = 2, 1, 11, 3, 27
 BAN_WAYS = 4
 PROOF_WAYS = 8
 BUDGETS = 64
@@ -79,7 +79,8 @@ _HANDOVER = (
     ("hop_limit", 4),
     ("slot", 4),
     ("reason", 4),
-    ("spare", 12),
+    ("rule", 4),
+    ("spare", 8),
 )
 _COOKIE_STATE = (("since", 8), ("holds", 8), ("keeps", 8), ("probe", 8))
 _ANSWER = (
@@ -155,6 +156,12 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("cookie_state", ARRAY, 4, 32, _COOKIE_STATE, mmap=True),
     MapLayout("answers", ARRAY, 4, 64, _ANSWER, mmap=True),
     MapLayout("probes", ARRAY, 4, 8, mmap=True),
+    MapLayout("samples", RINGBUF, 0, 0),
+    MapLayout("sample_rations", ARRAY, 4, 8, mmap=True),
+    MapLayout(
+        "rules", ARRAY, 4, 1600, (("live", 8), ("last_id", 8), ("spare", 48), ("rule", 1536)), mmap=True
+    ),
+    MapLayout("rule_counts", ARRAY, 4, 32, (("matched", 16), ("proven", 16)), mmap=True),
     MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True),
     MapLayout("meta", ARRAY, 4, 80, _META, mmap=True),
     MapLayout(
@@ -180,6 +187,8 @@ def check_compiled(module: CompiledModule) -> None:
     """
     faults: list[str] = []
     for layout in MAPS:
+        if layout.type == RINGBUF:
+            continue  # it has no values; struct sample is compared by the C itself, see defines
         size = module.value_size(layout.name)
         if size != layout.value_size:
             faults.append(f"{layout.name}: C says {size} bytes a value, Python {layout.value_size}")

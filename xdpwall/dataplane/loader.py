@@ -164,6 +164,7 @@ class _Builder:
             self._clock = sys_bpf.prog_load(self._module.program("wall_clock"), "xdpwall_clock")
             self._own_fds.append(self._clock)
             hz = meta.hz if meta is not None else ticks.measure_hz(self._clock)
+            self._stages = Stages(self._module, self._map_fds, hz) if config.lanes.enabled else None
         except BaseException:
             self.close()
             raise

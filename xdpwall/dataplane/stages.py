@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from xdpwall.dataplane import sys_bpf
-from xdpwall.dataplane.compiler import CompiledModule, patch_map_fds
+from xdpwall.dataplane import sys_bpf, ticks
+from xdpwall.dataplane.compiler import CompiledModule, patch_constant, patch_map_fds
 
-STAGES = {"over": 0, "cookie": 1, "sampled": 2}
+STAGES = {"over": 0, "cookie": 1, "sampled": 2, "rules_stage": 3}
 """Function in ``bpf/wall.c``, and its place in the map."""
+_SAMPLING = ("over", "sampled")
+_SAMPLE_SHIFT = 0x57A11030
+"""Placeholder of ``bpf/samples.h``, and who has it."""
 
 
 class Stages:
@@ -23,10 +26,12 @@ class Stages:
     Args:
         module: compiled with ``LANES``.
         map_fds: its maps to exchange for pinned ones.
+        hz: ticks per second.
     """
 
-    def __init__(self, module: CompiledModule, map_fds: Mapping[int, int]) -> None:
+    def __init__(self, module: CompiledModule, map_fds: Mapping[int, int], hz: int) -> None:
         self._module = module
+        self._hz = hz
         self._plain = module.map_fd("stages")
         self._map_fds = {**map_fds}
         self._filled: set[bool] = set()
@@ -49,6 +54,8 @@ class Stages:
         flags = sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0
         for name, place in STAGES.items():
             code = patch_map_fds(self._module.program(name), replacement)
+            if name in _SAMPLING:
+                code = patch_constant(code, _SAMPLE_SHIFT, ticks.sample_shift(self._hz))
             program = sys_bpf.prog_load(code, f"xdpwall_{name}", flags=flags)
             try:
                 sys_bpf.map_update(table, place.to_bytes(4, "little"), program.to_bytes(4, "little"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import struct
 import time
-from pathlib import Path
 
 from xdpwall.dataplane import sys_bpf
 
@@ -55,11 +54,21 @@ def epoch_shift(hz: int) -> int:
     return max(1, hz.bit_length() - 1)
 
 
-class TickClock:
-    """Reads the kernel's tick through a pinned program, and turns durations into expiries and back."""
+def sample_shift(hz: int) -> int:
+    """Power of two of ticks that is nearest to 4 ms from below, one tick at least: the period of rations of samples."""
+    return max(1, hz // 250).bit_length() - 1
 
-    def __init__(self, path: Path, hz: int) -> None:
-        self._fd = sys_bpf.obj_get(path)
+
+class TickClock:
+    """Reads the kernel's tick through a program, and turns durations into expiries and back.
+
+    Args:
+        fd: the program ``wall_clock``; from now on this object's.
+        hz: ticks per second.
+    """
+
+    def __init__(self, fd: int, hz: int) -> None:
+        self._fd = fd
         self.hz = hz
 
     def now(self) -> int:

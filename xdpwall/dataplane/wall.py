@@ -19,6 +19,8 @@ from xdpwall.dataplane.lane_map import LaneMap
 from xdpwall.dataplane.mapped import MappedArray
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.proofs import Proofs
+from xdpwall.dataplane.rules import RuleTable
+from xdpwall.dataplane.samples import SampleRing
 from xdpwall.dataplane.table import InterfaceTable
 from xdpwall.dataplane.ticks import TickClock
 from xdpwall.dataplane.tries import AllowTrie, OwnAddresses, PrefixBans, PrefixTrie
@@ -27,6 +29,7 @@ from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
 from xdpwall.reasons import Reason
+from xdpwall.sample import Sample
 
 if TYPE_CHECKING:
     from xdpwall.config_lanes import LanesConfig, ProofConfig
@@ -93,6 +96,7 @@ class Wall:
         self._pins = Pins(paths)
         self._arrays: dict[str, MappedArray] = {}
         self._fds: dict[str, int] = {}
+        self._ring: SampleRing | None = None
         self._meta = read_meta(self._pins)
         try:
             self._clock = TickClock(self._pins.clock, self._meta.hz)
@@ -216,6 +220,17 @@ class Wall:
         """See :class:`Dataplane`."""
         return self._snapshot("prefix_meters")
 
+    @property
+    def rules(self) -> RuleTable:
+        """See :class:`Dataplane`."""
+        return RuleTable(self._array("rules"), self._array("rule_counts"), self._clock)
+
+    def samples(self) -> list[Sample]:
+        """See :class:`Dataplane`."""
+        if self._ring is None:
+            self._ring = SampleRing(self._pins)
+        return self._ring.drain()
+
     def lanes(self) -> Mapping[Lane, LaneCount]:
         """See :class:`Dataplane`."""
         return self._lanes.counts()
@@ -260,6 +275,9 @@ class Wall:
         if clock is not None:
             clock.close()
             del self._clock
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
         for array in self._arrays.values():
             array.close()
         for fd in self._fds.values():

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from xdpwall.detection.fingerprint_fields import FIELDS, Matrix, matrix
 from xdpwall.detection.fingerprint_search import Sources
-from xdpwall.fingerprint import features
+from xdpwall.fingerprint import Pattern, features
 from xdpwall.lanes import Lane
 from xdpwall.reasons import Reason
 from xdpwall.sample import Sample
@@ -109,15 +109,19 @@ class Evidence:
         last = self._lanes[lane].last_drop_ms
         return last is not None and now_ms - last < CALM_MS
 
-    def attack(self, lane: Lane) -> tuple[Matrix, Sources]:
-        """What was dropped lately without a rule, and the sources of these packets."""
-        held = self._lanes[lane].attack
+    def attack(self, lane: Lane, known: Sequence[Pattern] = ()) -> tuple[Matrix, Sources]:
+        """What was dropped lately and none of these patterns matches, and the sources of these packets."""
+        held = [
+            (packet, number)
+            for _, packet, number in self._lanes[lane].attack
+            if not any(pattern.matches(packet) for pattern in known)
+        ]
         if not held:
             return np.empty((0, len(FIELDS)), np.uint16), np.empty(0, np.uint64)
-        return matrix([packet for _, packet, _ in held]), np.array([number for *_, number in held], np.uint64)
+        return matrix([packet for packet, _ in held]), np.array([number for _, number in held], np.uint64)
 
     def size(self, lane: Lane) -> int:
-        """How many packets :meth:`attack` would give."""
+        """How many packets :meth:`attack` would give, with no pattern known."""
         return len(self._lanes[lane].attack)
 
     def good(self, lane: Lane) -> Matrix:
