@@ -14,7 +14,7 @@ C_FILES = $(shell find bpf -name '*.[ch]')
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install what is missing, make .venv (repeat: instant)
@@ -47,6 +47,22 @@ test-lab: need-root setup ## only the tests in network namespaces (root)
 .PHONY: test-fresh
 test-fresh: need-root ## prove demo and test on a fresh minimal Debian: SUITE=trixie (root)
 	@packaging/test-fresh $(SUITE)
+
+.PHONY: test-system
+test-system: need-root setup ## the package and its service on real systemd, in a container: ARGS=trixie (root)
+	@packaging/test-system $(ARGS)
+
+.PHONY: test-kernels
+test-kernels: need-root setup ## the data path on other kernels, emulated: ARGS="6.1 6.12" (root)
+	@packaging/test-kernels $(ARGS)
+
+.PHONY: deb
+deb: setup ## build the Debian package into dist/
+	@packaging/deb/build
+
+.PHONY: check-vagrant
+check-vagrant: ## let vagrant look at the two-machine lab's file
+	@vagrant/check
 
 .PHONY: check
 check: setup check-bpf ## lint, format, types; as root also C warnings as errors

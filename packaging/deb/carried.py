@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists the libraries that the package carries, with versions and licences, as they say themselves. For the copyright file."""
+"""Lists the libraries that the package carries, with version and licence as they say themselves."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def licence(carried: Distribution) -> str:
     """What a library says of its licence: an SPDX expression, a short text, or the classifiers of the index."""
     told = carried.metadata
     for field in ("License-Expression", "License"):
-        text = told.get(field)
+        text = dict(told.items()).get(field, "")
         if text and "\n" not in text and len(text) < 80:
-            return str(text)
+            return text
     marks = [c.rpartition(" :: ")[2] for c in told.get_all("Classifier") or () if c.startswith("License ::")]
     return ", ".join(marks) or "see its folder *.dist-info"
 
@@ -24,7 +24,7 @@ def main(folder: str) -> None:
     for carried in found:
         name = str(carried.metadata["Name"])
         if name != "xdpwall":
-            print(f" {name} {carried.version}: {licence(carried)}")  # noqa: T201
+            print(f" {name} {carried.version}: {licence(carried)}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def roff(text: str) -> str:
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """The paragraphs of a help text; one that begins with \\b keeps its lines, as in click."""
+    """The paragraphs of a help text. As in click, a backspace before one keeps its lines as they are."""
     for block in re.split(r"\n\s*\n", text.strip()):
         if block.lstrip().startswith("\b"):
             yield ".nf\n" + roff("\n".join(line.strip() for line in block.splitlines()[1:])) + "\n.fi"

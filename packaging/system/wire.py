@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wire of the system test: a steady flood from banned sources beside honest packets, and who counts what got through.
+"""The wire of the system test: a flood from banned sources beside honest packets, and a count of what got through.
 
 Standard library only: it runs inside a bare system. `python wire.py INTERFACE MAC FOLDER` is the sender, run in the
 attacker's namespace; it goes on until it is ended.
