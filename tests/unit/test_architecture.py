@@ -40,8 +40,8 @@ MAX_LINES = 400
 URL_HOSTS = frozenset(
     {
         "datatracker.ietf.org", "docs.kernel.org", "docs.python.org", "git.kernel.org", "github.com",
-        "keepachangelog.com", "man7.org", "peps.python.org", "semver.org", "standards.ieee.org", "www.apache.org",
-        "www.gnu.org", "www.iana.org", "www.ietf.org", "www.kernel.org", "www.rfc-editor.org", "www.w3.org",
+        "json-schema.org", "keepachangelog.com", "man7.org", "peps.python.org", "semver.org", "standards.ieee.org",
+        "www.apache.org", "www.gnu.org", "www.iana.org", "www.ietf.org", "www.kernel.org", "www.rfc-editor.org", "www.w3.org",
     }
 )  # fmt: skip
 EXAMPLE_HOST = re.compile(

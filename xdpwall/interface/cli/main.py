@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verdicts": ("verdicts", "What was passed and dropped, and why."),
     "ban": ("ban", "Ban addresses and prefixes, lift and list bans."),
     "allow": ("allow", "Addresses and prefixes that are never dropped."),
+    "incident": ("incident", "What happened: incidents on record, and reports of them."),
     "geo": ("geo", "The offline database of countries and networks."),
     "config": ("config", "Check, show or begin a config file."),
     "doctor": ("doctor", "Examine this host, and say what to do about each finding."),
