@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ def replay(
     seconds: float | None = None,
     pps: int | None = None,
     config: Path | None = None,
+    port_open: bool = False,
 ) -> Result:
     """Replay a capture against the wall, addressed to the lab's server, beside the legitimate client.
 
@@ -72,6 +75,7 @@ def replay(
         seconds: how long; the capture is looped. The capture's own length, at least 10 s, when None.
         pps: packets per second; the capture's own pace when None.
         config: config file of the wall; its defaults when None.
+        port_open: somebody listens on the ports that are attacked, 16 at most.
 
     Returns:
         The result, as of :func:`run_scenario`; ``scenario`` is ``"replay"``, ``capture`` tells about the file.
@@ -84,4 +88,70 @@ def replay(
     """
     from xdpwall.lab.run import run_capture  # noqa: PLC0415
 
-    return run_capture(path, progress=progress, seconds=seconds, pps=pps, config=config)
+    return run_capture(path, progress=progress, seconds=seconds, pps=pps, config=config, port_open=port_open)
+
+
+def run_series(
+    names: Sequence[str],
+    *,
+    progress: Progress | None = None,
+    seconds: float | None = None,
+    pps: int | None = None,
+    config: Path | None = None,
+    seed: int | None = None,
+) -> Result:
+    """Run several scenarios one after the other.
+
+    Args:
+        names: of scenarios; ``"all"`` stands for every one.
+        progress: as of :func:`run_scenario`, like the others.
+        seconds: length of each attack.
+        pps: attack packets per second.
+        config: config file of the walls.
+        seed: of everything random.
+
+    Returns:
+        ``{"schema": 1, "runs": [...], "passed": bool}``, each run as of :func:`run_scenario`, with its ``name``.
+
+    Raises:
+        NotFoundError: one of the names is no scenario; nothing has been run.
+        PrivilegeError: not root.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM.
+    """
+    from xdpwall.lab import series  # noqa: PLC0415
+    from xdpwall.lab.progress import Silent  # noqa: PLC0415
+    from xdpwall.lab.run import known, run_named  # noqa: PLC0415
+
+    watcher = progress or Silent()
+    chosen = known(names)
+
+    def job(name: str) -> Result:
+        return run_named(name, progress=watcher, seconds=seconds, pps=pps, config=config, seed=seed)
+
+    return series.run([(name, functools.partial(job, name)) for name in chosen], watcher)
+
+
+def replay_series(
+    paths: Sequence[Path],
+    *,
+    progress: Progress | None = None,
+    seconds: float | None = None,
+    pps: int | None = None,
+    config: Path | None = None,
+    port_open: bool = False,
+) -> Result:
+    """Replay several captures one after the other; arguments as of :func:`replay`, the answer as of :func:`run_series`.
+
+    Raises:
+        PrivilegeError: not root.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM.
+    """
+    from xdpwall.lab import series  # noqa: PLC0415
+    from xdpwall.lab.progress import Silent  # noqa: PLC0415
+
+    watcher = progress or Silent()
+
+    def job(path: Path) -> Result:
+        return replay(path, progress=watcher, seconds=seconds, pps=pps, config=config, port_open=port_open)
+
+    return series.run([(path.name, functools.partial(job, path)) for path in paths], watcher)

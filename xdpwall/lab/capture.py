@@ -53,6 +53,7 @@ class Capture:
         packets: in the file.
         skipped: packets that are not sent, by cause.
         filled: packets that the capture had cut short.
+        ports: what is attacked, like ``"udp/53"``, with the number of packets; most first.
     """
 
     frames: list[Frame]
@@ -61,6 +62,7 @@ class Capture:
     packets: int
     skipped: dict[str, int]
     filled: int
+    ports: dict[str, int]
 
     @property
     def slot(self) -> int:
@@ -111,6 +113,7 @@ def read(path: Path, target: Target) -> Capture:
     victim = targets.most_common(1)[0][0] if targets else b""
     frames: list[Frame] = []
     sources: set[bytes] = set()
+    ports: Counter[str] = Counter()
     size = 0
     filled = 0
     start: int | None = None
@@ -126,6 +129,8 @@ def read(path: Path, target: Target) -> Capture:
             start = when_ns if start is None else start
             frames.append(Frame(data, packet.kind, when_ns - start))
             sources.add(packet.source)
+            if packet.local:
+                ports[packet.local] += 1
             size = max(size, len(data))
             filled += packet.filled
     if not frames:
@@ -141,6 +146,7 @@ def read(path: Path, target: Target) -> Capture:
         packets=packets,
         skipped=dict(skipped.most_common()),
         filled=filled,
+        ports=dict(ports.most_common()),
     )
 
 

@@ -32,6 +32,7 @@ class Addressed:
         kind: ``UDP``, ``SYN``, ``TCP`` or ``OTHER``.
         source, target: the addresses it had, 4 or 16 bytes.
         filled: whether zeros were added because the capture had cut it short.
+        local: protocol and destination port, like ``"udp/53"``; empty when it has none.
     """
 
     data: bytes
@@ -39,6 +40,7 @@ class Addressed:
     source: bytes
     target: bytes
     filled: bool
+    local: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def _four(head: bytes, body: bytearray, target: Target) -> Addressed:
     first = fragment & 0x1FFF == 0
     upper = _Upper(header, body[9], whole=first and not fragment & 0x2000, first=first)
     _mend(body, upper, source, old, target.v4)
-    return Addressed(bytes(head) + bytes(body), _kind(body, upper), source, old, filled)
+    return Addressed(bytes(head) + bytes(body), _kind(body, upper), source, old, filled, _local(body, upper))
 
 
 def _six(head: bytes, body: bytearray, target: Target) -> Addressed:
@@ -95,7 +97,7 @@ def _six(head: bytes, body: bytearray, target: Target) -> Addressed:
     body[24:40] = target.v6
     upper = _walk(body)
     _mend(body, upper, source, old, target.v6)
-    return Addressed(bytes(head) + bytes(body), _kind(body, upper), source, old, filled)
+    return Addressed(bytes(head) + bytes(body), _kind(body, upper), source, old, filled, _local(body, upper))
 
 
 def _fit(body: bytearray, length: int, header: int) -> bool:
@@ -153,6 +155,13 @@ def _mend(body: bytearray, upper: _Upper, source: bytes, old: bytes, new: bytes)
     if upper.protocol == _UDP and value == bytes(2):
         value = b"\xff\xff"
     body[at : at + 2] = value
+
+
+def _local(body: bytearray, upper: _Upper) -> str:
+    name = {_UDP: "udp", _TCP: "tcp"}.get(upper.protocol)
+    if name is None or not upper.first or len(body) < upper.at + 4:
+        return ""
+    return f"{name}/{int.from_bytes(body[upper.at + 2 : upper.at + 4], 'big')}"
 
 
 def _kind(body: bytearray, upper: _Upper) -> int:

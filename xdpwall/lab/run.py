@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from xdpwall.lab.topology import Lab
 
 _REPLAY_LEAST = 10.0
 _REPLAY_MOST = 60.0
+_OPEN_AT_MOST = 16
 """Seconds that a capture is replayed when nobody says."""
 
 
@@ -33,12 +35,25 @@ def run_named(
     seed: int | None,
 ) -> dict[str, Any]:
     """See :func:`xdpwall.lab.api.run_scenario`."""
-    scenario = REGISTRY.get(name)
-    if scenario is None:
-        raise NotFoundError(
-            f"there is no scenario {name!r}", hint=f"there are: {', '.join(REGISTRY)}; see `xdpwall lab list`"
-        )
-    return run(_changed(scenario, seconds, pps, config, seed), progress or Silent())
+    known([name])
+    return run(_changed(REGISTRY[name], seconds, pps, config, seed), progress or Silent())
+
+
+def known(names: Sequence[str]) -> list[str]:
+    """The scenarios that are meant, each once, in the order given; ``"all"`` is every one.
+
+    Raises:
+        NotFoundError: one of them is none.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if name != "all" and name not in REGISTRY:
+            raise NotFoundError(
+                f"there is no scenario {name!r}",
+                hint=f"there are: {', '.join(REGISTRY)}; see `xdpwall lab list`",
+            )
+        found |= dict.fromkeys(REGISTRY if name == "all" else [name])
+    return list(found)
 
 
 def run(scenario: Scenario, progress: Progress) -> dict[str, Any]:
@@ -67,6 +82,7 @@ def run_capture(
     seconds: float | None,
     pps: int | None,
     config: Path | None,
+    port_open: bool = False,
 ) -> dict[str, Any]:
     """See :func:`xdpwall.lab.api.replay`."""
     watcher = progress or Silent()
@@ -99,6 +115,7 @@ def run_capture(
         frame=recorded.slot,
         tallies=4,
     )
+    open_ports = _attacked(recorded.ports) if port_open else ()
     play = stage.Play(
         name="replay",
         seconds=seconds,
@@ -106,12 +123,19 @@ def run_capture(
         baseline_seconds=3.0,
         requests_per_second=50.0,
         config=read_config(config),
+        open_ports=open_ports,
     )
     figures = stage.perform(play, watcher)
     cast = outcome.Cast((("replay", recorded.sources),), recorded.sources, [], rows="kinds")
     found = outcome.result("replay", figures, cast, Marks())
-    found["capture"] = {"file": path.name} | recorded.describe()
+    found["capture"] = {"file": path.name, "pps": pps, "open_ports": list(open_ports)} | recorded.describe()
     return found
+
+
+def _attacked(ports: dict[str, int]) -> tuple[str, ...]:
+    """The ports that most packets of a capture go to, besides those where the lab listens anyway."""
+    ours = {f"tcp/{legit.PORT}", f"udp/{legit.UDP_PORT}"}
+    return tuple([port for port in ports if port not in ours and not port.endswith("/0")][:_OPEN_AT_MOST])
 
 
 def target(link: network.Link) -> botnet.Target:

@@ -49,7 +49,13 @@ def list_(settings: Settings) -> None:
     table(
         _COLUMNS,
         [
-            [s["name"], f"{s['seconds']:g}", pps(s["pps"]), count(s["sources"]), s["summary"]]
+            [
+                s["name"],
+                f"{s['seconds']:g}",
+                pps(s["pps"]),
+                "spoofed" if s["sources"] is None else count(s["sources"]),
+                s["summary"],
+            ]
             for s in scenarios
         ],
     )
@@ -66,58 +72,73 @@ def _run_options(function: Any) -> Any:
 
 
 @command.command("run", short_help="Run SCENARIO against a wall.")
-@click.argument("scenario")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
 @_run_options
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of everything random.")
 @click.pass_obj
 def run(
     settings: Settings,
-    scenario: str,
+    scenarios: tuple[str, ...],
     seconds: float | None,
     rate: int | None,
     config_path: Path | None,
     seed: int | None,
 ) -> int:
-    """Run SCENARIO against a wall, beside a legitimate client. Exit code 1 when the wall missed a mark."""
-    need_root("`xdpwall lab run`")
-    from xdpwall.lab.api import run_scenario
+    """Run SCENARIO against a wall, beside legitimate users; several one after the other, or "all".
 
-    return _watched(
-        settings,
-        lambda progress: run_scenario(
-            scenario, progress=progress, seconds=seconds, pps=rate, config=config_path, seed=seed
-        ),
-    )
+    Exit code 1 when the wall missed a mark.
+    """
+    need_root("`xdpwall lab run`")
+    from xdpwall.lab import api
+
+    options: dict[str, Any] = {"seconds": seconds, "pps": rate, "config": config_path, "seed": seed}
+    if len(scenarios) == 1 and scenarios[0] != "all":
+        return _watched(
+            settings, lambda progress: api.run_scenario(scenarios[0], progress=progress, **options)
+        )
+    return _watched(settings, lambda progress: api.run_series(scenarios, progress=progress, **options))
 
 
 @command.command("replay", short_help="Replay a capture against a wall.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @_run_options
+@click.option("--own-speed", is_flag=True, help="At the times of the capture; so it is without --pps.")
+@click.option("--port-open", is_flag=True, help="Have somebody listen on the attacked ports.")
 @click.pass_obj
 def replay(
-    settings: Settings, file: Path, seconds: float | None, rate: int | None, config_path: Path | None
+    settings: Settings,
+    files: tuple[Path, ...],
+    seconds: float | None,
+    rate: int | None,
+    config_path: Path | None,
+    own_speed: bool,
+    port_open: bool,
 ) -> int:
-    """Replay a capture (FILE is pcap or pcapng) against a wall, beside a legitimate client."""
-    need_root("`xdpwall lab replay`")
-    from xdpwall.lab.api import replay as replay_capture
+    """Replay a capture (FILE is pcap or pcapng) against a wall, beside legitimate users; several one after the other.
 
-    return _watched(
-        settings,
-        lambda progress: replay_capture(
-            file, progress=progress, seconds=seconds, pps=rate, config=config_path
-        ),
-    )
+    The packets go to the lab's server; ports stay as they are. Without --port-open nobody listens on most of them.
+    """
+    if own_speed and rate is not None:
+        raise click.UsageError("--own-speed and --pps exclude each other")
+    need_root("`xdpwall lab replay`")
+    from xdpwall.lab import api
+
+    options: dict[str, Any] = {"seconds": seconds, "pps": rate, "config": config_path, "port_open": port_open}
+    if len(files) == 1:
+        return _watched(settings, lambda progress: api.replay(files[0], progress=progress, **options))
+    return _watched(settings, lambda progress: api.replay_series(files, progress=progress, **options))
 
 
 def _watched(settings: Settings, work: Callable[[Progress], dict[str, Any]]) -> int:
     from xdpwall.interface.cli.lab_progress import watching
-    from xdpwall.lab import report
+    from xdpwall.lab import report, series
 
     with watching(live=sys.stderr.isatty() and not settings.json) as progress:
         result = work(progress)
-    missed = report.passed(result)
     if settings.json:
         emit_json(result)
+    elif "runs" in result:
+        series.show(result)
     else:
         report.show(result)
-    return 1 if missed else 0
+    return 0 if result["passed"] else 1
