@@ -18,6 +18,7 @@ from xdpwall.control import record, settings
 from xdpwall.control.comparison import Comparison
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import Desk
+from xdpwall.control.fingerprints import Fingerprints
 from xdpwall.control.health import Health
 from xdpwall.control.keeper import Keeper
 from xdpwall.control.lane_record import LaneRecord
@@ -77,6 +78,7 @@ class Engine:
         self.throttle = Throttle(logging.getLogger("xdpwall"))
         self.desk = Desk(None, self.book, self.guard, clock, config.bans.time_ms)
         self.sentinel = Sentinel(config, self.book, self.guard, self._record, self.throttle)
+        self.fingerprints = Fingerprints(config, self._record, self.throttle)
         self._reconciler = Reconciler(self.book, self.guard, clock, self._record)
         self._comparison = Comparison(self._reconciler, clock, self.health, self.throttle)
         self.keeper = Keeper(
@@ -158,6 +160,8 @@ class Engine:
         try:
             self.traffic.update(wall.verdicts(), mono_ns)
             self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
+            samples = wall.samples()
+            self.fingerprints.step(wall, samples, now_ms, mono_ns)
             if self._sockets is not None:
                 self._sockets.step(wall, self.config)
             self.health.clear("tick")
@@ -218,6 +222,7 @@ class Engine:
         self._lane_record.restart()
         self.traffic.reset()
         self.sentinel.restart()
+        self.fingerprints.restart()
 
     def _check_store(self) -> None:
         now = self.clock.mono_ns()
@@ -282,6 +287,7 @@ class Engine:
         now = self.clock.wall_ms()
         record.set_config_allow(self.guard, config.allow.prefixes, now)
         self.sentinel.configure(config)
+        self.fingerprints.configure(config)
         self.sentinel.respare()
         if self.wall is not None:
             try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xdpwall.clock import Clock, SystemClock
-from xdpwall.control import identity, lock, protocol, record, views
+from xdpwall.control import identity, lock, protocol, record, rulebook, views
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database
 from xdpwall.control.desk import Desk
@@ -27,7 +27,7 @@ from xdpwall.paths import Paths
 
 OPS = frozenset(protocol.OPS) - {"ping", "sources", "reload"}
 """What works without a controller."""
-_WRITES = frozenset({"ban.add", "ban.del", "ban.flush", "allow.add", "allow.del"})
+_WRITES = frozenset({"ban.add", "ban.del", "ban.flush", "allow.add", "allow.del"}) | rulebook.CHANGES
 _WITHOUT_WALL = frozenset({"allow.add", "allow.del", "allow.list", "history"})
 _PATIENCE_SECONDS = 5.0
 
@@ -113,6 +113,8 @@ class _Session:
         now = self._clock.wall_ms()
         if op == "history":
             return dict(self._history(args))
+        if op in rulebook.OPS and self._wall is not None:
+            return self._rules_op(self._wall, op, args, now)
         try:
             known = self._read(now)
         except StoreError as error:
@@ -177,6 +179,13 @@ class _Session:
             return
         for ban in kernel_only(self._wall, known.book, now):
             known.book.put(ban)
+
+    def _rules_op(self, wall: Dataplane, op: str, args: Mapping[str, Any], now: int) -> dict[str, Any]:
+        result, changes = rulebook.run(wall.rules, op, args, now)
+        if changes is not None:
+            self._commit(changes)
+            result["warnings"] += self._warnings
+        return result
 
     def _status(self, known: record.Record) -> dict[str, Any]:
         moment = views.Moment.of(self._wall)

@@ -17,6 +17,7 @@ from xdpwall.control.engine import Engine, rss_kb
 from xdpwall.control.offline import history
 from xdpwall.control.overview import Overview
 from xdpwall.control.results import ControllerResult, PingResult, ReloadResult
+from xdpwall.control.rule_ops import RuleOps
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.server import Listing
 from xdpwall.control.watcher import Watcher
@@ -63,6 +64,7 @@ class Ops:
             "history": self._history,
             "reload": self._do_reload,
         }
+        self._ops.update(RuleOps(engine).all())
         self.overview = Overview(engine, self.watcher, self._ops)
 
     async def handle(self, op: str, args: dict[str, Any]) -> Result:

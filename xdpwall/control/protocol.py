@@ -151,6 +151,10 @@ OPS: Mapping[str, Mapping[str, Field]] = {
     "allow.add": {"prefixes": Field(_prefixes, required=True), "reason": Field(_reason, default="")},
     "allow.del": {"prefixes": Field(_prefixes, required=True)},
     "allow.list": {},
+    "rules.list": {},
+    "rules.observe": {"id": Field(_whole(1, 1 << 31), required=True)},
+    "rules.enforce": {"id": Field(_whole(1, 1 << 31), required=True)},
+    "rules.del": {"id": Field(_whole(1, 1 << 31), required=True)},
     "history": {
         "limit": Field(_whole(1, 10_000), default=100),
         "since_ms": Field(_whole(0, 1 << 50), default=0),

@@ -12,7 +12,7 @@ from xdpwall.control.protocol import BULK_ITEMS, MAX_ITEMS
 from xdpwall.errors import NoControllerError, PrivilegeError
 from xdpwall.interface.cli.command import Settings
 
-_OFFLINE_FAMILIES = frozenset({"status", "verdicts", "ban", "allow", "incident"})
+_OFFLINE_FAMILIES = frozenset({"status", "verdicts", "ban", "allow", "incident", "rules"})
 _CAP_NET_ADMIN, _CAP_BPF, _CAP_SYS_ADMIN = 12, 39, 21  # linux/capability.h
 
 
