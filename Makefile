@@ -30,6 +30,7 @@ run: need-root setup ## the wall in the foreground on this host: ARGS="-i eth1" 
 
 .PHONY: test
 test: need-root setup ## every test, on real XDP and real namespaces (root)
+	@packaging/test-tools
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-unit
@@ -42,7 +43,13 @@ test-bpf: need-root setup ## only the tests of the C program, through BPF_PROG_T
 
 .PHONY: test-lab
 test-lab: need-root setup ## only the tests in network namespaces (root)
+	@packaging/test-tools
 	@$(BIN)/python -m pytest tests/lab $(ARGS)
+
+.PHONY: test-browser
+test-browser: setup ## the reports in a real browser; installs Chromium if it is missing
+	@packaging/browser
+	@$(BIN)/python -m pytest tests/system/test_report_page.py $(ARGS)
 
 .PHONY: test-fresh
 test-fresh: need-root ## prove demo and test on a fresh minimal Debian: SUITE=trixie (root)
