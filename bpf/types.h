@@ -156,7 +156,8 @@ struct budget {
     u64 gate_packet_cost;
     u64 gate_byte_cost;
     u64 gate_depth;
-    u64 spare[2];
+    u64 rules_until; /* a tick: up to then the lane has fingerprint rules, and the gate lets nothing pass them by */
+    u64 spare;
 };
 
 /* Up to when a budget is spent, in 2^-20 ticks. Behind the clock: nothing is owed. Shared by all CPUs. */

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xdpwall.config_lanes import LanesConfig
 from xdpwall.dataplane import budgets
 from xdpwall.dataplane.interface import Count, LaneCount
-from xdpwall.dataplane.layout import LANE_SLOTS
+from xdpwall.dataplane.layout import BUDGET_WORDS, LANE_SLOTS, RULES_UNTIL
 from xdpwall.lanes import Lane
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LaneMap:
         """Put budgets in force: at once, with no load."""
         raw = budgets.pack(lanes, self._hz, self._cpus)
         for number, word in enumerate(memoryview(raw).cast("Q")):
-            if self._budgets.words[number] != word:
+            if number % BUDGET_WORDS != RULES_UNTIL and self._budgets.words[number] != word:
                 self._budgets.words[number] = word
         table = self._table()
         table &= _LISTENS | _ADMIN

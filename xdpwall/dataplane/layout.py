@@ -24,6 +24,8 @@ PROOF_WAYS = 8
 BUDGETS = 64
 CLASSES = 256
 LANE_SLOTS = 8
+BUDGET_WORDS, RULES_UNTIL = 8, 6
+"""Words of an entry of ``budgets``, and which of them belongs to the fingerprint rules (``dataplane.rules``)."""
 INTERFACES = 16
 REASON_SLOTS = 64
 MAGIC = 0x6C6C617770647801
@@ -53,7 +55,8 @@ _BUDGET = (
     ("gate_packet_cost", 8),
     ("gate_byte_cost", 8),
     ("gate_depth", 8),
-    ("spare", 16),
+    ("rules_until", 8),
+    ("spare", 8),
 )
 _LANE_CPU = (
     ("seen", 16),

@@ -12,16 +12,16 @@ import struct
 from collections.abc import Callable, Iterator
 
 from xdpwall.dataplane.interface import Count
+from xdpwall.dataplane.layout import BUDGET_WORDS, LANE_SLOTS, RULES_UNTIL
 from xdpwall.dataplane.mapped import MappedArray
 from xdpwall.dataplane.rule_map import HeldRule
-from xdpwall.dataplane.ticks import TickClock
+from xdpwall.dataplane.ticks import EXPIRY_SHIFT, TickClock
 from xdpwall.errors import KernelError
 from xdpwall.fingerprint import Pattern, Rule
 from xdpwall.lanes import Lane
 
 PLACES = 8
 """Rules a lane (``RULES_A_LANE`` of ``bpf/fingerprints.h``)."""
-LANE_SLOTS = 8
 RULE = struct.Struct("<Q6HIQ4I64s64s16x")
 """``struct rule``."""
 SET_BYTES = 64 + PLACES * RULE.size
@@ -32,11 +32,17 @@ _Change = Callable[[int], int]
 
 
 class RuleTable:
-    """The maps ``rules`` and ``rule_counts``. One process writes at a time: who holds the instance's lock."""
+    """The maps ``rules`` and ``rule_counts``, and a word of ``budgets``.
 
-    def __init__(self, rules: MappedArray, counts: MappedArray, clock: TickClock) -> None:
+    One process writes at a time: who holds the instance's lock.
+    """
+
+    def __init__(
+        self, rules: MappedArray, counts: MappedArray, lane_budgets: MappedArray, clock: TickClock
+    ) -> None:
         self._rules = rules
         self._counts = counts
+        self._budgets = lane_budgets
         self._clock = clock
 
     def next_id(self) -> int:
@@ -125,6 +131,7 @@ class RuleTable:
                 live |= 1 << place
                 latest = max(latest, self._state(lane, place) >> 32)
         self._rules.words[lane * SET_BYTES // 8] = latest << 32 | live
+        self._budgets.words[lane * BUDGET_WORDS + RULES_UNTIL] = latest << EXPIRY_SHIFT
 
     def _held(self, lane: Lane, place: int, now: int) -> HeldRule:
         fields = RULE.unpack_from(self._rules.memory, self._at(lane, place))

@@ -223,7 +223,9 @@ class Wall:
     @property
     def rules(self) -> RuleTable:
         """See :class:`Dataplane`."""
-        return RuleTable(self._array("rules"), self._array("rule_counts"), self._clock)
+        return RuleTable(
+            self._array("rules"), self._array("rule_counts"), self._array("budgets"), self._clock
+        )
 
     def samples(self) -> list[Sample]:
         """See :class:`Dataplane`."""
