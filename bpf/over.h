@@ -167,10 +167,8 @@ INLINE int within_budget(struct packet *p, u32 number, u64 now)
 }
 
 /* What else than a known flow speaks for a packet that found the budget spent. REASON_PASS: nothing does. */
-INLINE enum reason other_proof(struct packet *p, u64 hash)
+INLINE enum reason other_proof(struct packet *p)
 {
-    if (p->lane == LANE_TCP && hash && completes_handshake(p, hash))
-        return REASON_PASS_HANDSHAKE;
     if (p->lane == LANE_ICMP && is_provoked(p))
         return REASON_PASS_SOLICITED;
     if (find_proof(source_hash(p->key), p->now))
@@ -204,6 +202,11 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
                 note_proof(flow_of(p, fragment_word(p)), PROOF_FRAGMENT, p->now);
             return p->lane == LANE_FRAGMENT ? REASON_PASS_SOLICITED : REASON_PASS_FLOW;
         }
+        /* Within the budget, too: only the first of its packets can tell, and those after it need the flow. */
+        if (p->lane == LANE_TCP && hash && !p->rule && completes_handshake(p, hash)) {
+            count_known(p);
+            return REASON_PASS_HANDSHAKE;
+        }
     }
     if (p->only_shown)
         return REASON_PASS;
@@ -227,7 +230,7 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
     struct lane_cpu *lane = lane_cpus.lookup(&index);
     if (!lane)
         return REASON_PASS;
-    enum reason proof = closed ? REASON_PASS : other_proof(p, hash), judged = REASON_PASS;
+    enum reason proof = closed ? REASON_PASS : other_proof(p), judged = REASON_PASS;
     if (found)
         judged = judge_by_rule(p, proof);
     if (within)

@@ -157,7 +157,7 @@ struct budget {
     u64 gate_byte_cost;
     u64 gate_depth;
     u64 rules_until; /* a tick: up to then the lane has fingerprint rules, and the gate lets nothing pass them by */
-    u64 spare;
+    u64 shut;        /* 1: the gate lets nothing pass; of TCP, while cookies are sent, for each may acknowledge one */
 };
 
 /* Up to when a budget is spent, in 2^-20 ticks. Behind the clock: nothing is owed. Shared by all CPUs. */

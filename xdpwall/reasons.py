@@ -119,5 +119,5 @@ MEANINGS: dict[Reason, str] = {
     Reason.PASS_FLOW: "its lane is busy, and it belongs to a known flow",
     Reason.PASS_SOLICITED: "over budget, and it belongs to a packet that passed or to one that we sent",
     Reason.PASS_PROVEN: "over budget, and its source completed a handshake lately",
-    Reason.PASS_HANDSHAKE: "over budget, and it completes a handshake",
+    Reason.PASS_HANDSHAKE: "its lane is busy, and it completes a handshake",
 }

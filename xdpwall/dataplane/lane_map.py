@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xdpwall.config_lanes import LanesConfig
 from xdpwall.dataplane import budgets
 from xdpwall.dataplane.interface import Count, LaneCount
-from xdpwall.dataplane.layout import BUDGET_WORDS, LANE_SLOTS, RULES_UNTIL
+from xdpwall.dataplane.layout import BUDGET_WORDS, LANE_SLOTS, RULES_UNTIL, SHUT
 from xdpwall.lanes import Lane
 
 if TYPE_CHECKING:
@@ -58,13 +58,17 @@ class LaneMap:
         """Put budgets in force: at once, with no load."""
         raw = budgets.pack(lanes, self._hz, self._cpus)
         for number, word in enumerate(memoryview(raw).cast("Q")):
-            if number % BUDGET_WORDS != RULES_UNTIL and self._budgets.words[number] != word:
+            if number % BUDGET_WORDS not in (RULES_UNTIL, SHUT) and self._budgets.words[number] != word:
                 self._budgets.words[number] = word
         table = self._table()
         table &= _LISTENS | _ADMIN
         for entry in budgets.port_entries(lanes):
             table[_place(entry.protocol, entry.port)] |= entry.number
         self._write(table)
+
+    def shut_gate(self, lane: Lane, shut: bool) -> None:
+        """Whether every packet of a lane is looked at, also while its budget is hardly used."""
+        self._budgets.words[lane * BUDGET_WORDS + SHUT] = int(shut)
 
     def set_ports(self, tcp: Collection[int], udp: Collection[int], admin: Collection[int]) -> None:
         """Say on which local ports somebody listens, and which TCP ports are doors for administrators."""

@@ -24,7 +24,7 @@ PROOF_WAYS = 8
 BUDGETS = 64
 CLASSES = 256
 LANE_SLOTS = 8
-BUDGET_WORDS, RULES_UNTIL = 8, 6
+BUDGET_WORDS, RULES_UNTIL, SHUT = 8, 6, 7
 """Words of an entry of ``budgets``, and which of them belongs to the fingerprint rules (``dataplane.rules``)."""
 INTERFACES = 16
 REASON_SLOTS = 64
@@ -56,7 +56,7 @@ _BUDGET = (
     ("gate_byte_cost", 8),
     ("gate_depth", 8),
     ("rules_until", 8),
-    ("spare", 8),
+    ("shut", 8),
 )
 _LANE_CPU = (
     ("seen", 16),

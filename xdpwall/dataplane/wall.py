@@ -246,9 +246,11 @@ class Wall:
         """See :class:`Dataplane`."""
         state = CookieState(self._array("cookie_state"), self._meta.hz)
         if on:
+            self._lanes.shut_gate(Lane.TCP, True)
             state.turn_on(self._clock.now())
         else:
             state.turn_off()
+            self._lanes.shut_gate(Lane.TCP, False)
 
     def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
         """See :class:`Dataplane`."""
