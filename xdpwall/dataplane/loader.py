@@ -15,7 +15,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xdpwall.config import Config
-from xdpwall.dataplane import attach, buckets, defines, egress, layout, sockets, source, sys_bpf, ticks
+from xdpwall.dataplane import (
+    attach,
+    buckets,
+    defines,
+    egress,
+    layout,
+    loaded,
+    sockets,
+    source,
+    sys_bpf,
+    ticks,
+)
 from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
@@ -160,7 +171,6 @@ class _Builder:
             layout.check_compiled(self._module)
             if meta is not None:
                 self._use_pinned_maps()
-            self._stages = Stages(self._module, self._map_fds) if config.lanes.enabled else None
             self._clock = sys_bpf.prog_load(self._module.program("wall_clock"), "xdpwall_clock")
             self._own_fds.append(self._clock)
             hz = meta.hz if meta is not None else ticks.measure_hz(self._clock)
@@ -215,6 +225,7 @@ class _Builder:
                     warnings.append(done.warning)
             # Last: a load that was refused midway has not changed what the wall is.
             wall.write_meta(self._meta)
+        self._write_down(paths, warnings)
         return attachments
 
     def _attach(self, name: str, slot: int) -> attach.Attachment:
@@ -232,6 +243,14 @@ class _Builder:
             return attach.attach(self._pins, name, program, self._config.mode)
         finally:
             os.close(program)
+
+    def _write_down(self, paths: Paths, warnings: list[str]) -> None:
+        try:
+            loaded.write(paths, self._config, self._meta.loaded_ms)
+        except OSError as error:
+            warnings.append(
+                f"{loaded.place(paths)}: {error.strerror}; `xdpwall explain` will have to guess the config"
+            )
 
     def _tell_sockets(self, wall: Wall, warnings: list[str]) -> None:
         """Open ports and connections of this host, before the first packet is judged."""

@@ -130,6 +130,10 @@ class Pins:
                 raise not_loaded(self.root.name) from None
             raise LayoutError(f"the loaded wall has no map {name}: another version loaded it") from None
 
+    def open_clock(self) -> int:
+        """File descriptor of the pinned clock, see ``dataplane.ticks``."""
+        return sys_bpf.obj_get(self.clock)
+
     def stage(self) -> Pins:
         """An empty folder beside the real one, to be filled and then put in place whole by :meth:`commit`."""
         remove_tree(self.staging)

@@ -91,15 +91,15 @@ def read_meta(pins: Pins) -> Meta:
 class Wall:
     """Handles on everything pinned. Use as a context manager, or call :meth:`close`."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, pins: Pins | None = None) -> None:
         self._paths = paths
-        self._pins = Pins(paths)
+        self._pins = pins or Pins(paths)
         self._arrays: dict[str, MappedArray] = {}
         self._fds: dict[str, int] = {}
         self._ring: SampleRing | None = None
         self._meta = read_meta(self._pins)
         try:
-            self._clock = TickClock(self._pins.clock, self._meta.hz)
+            self._clock = TickClock(self._pins.open_clock(), self._meta.hz)
             self.interface_table = InterfaceTable(self._array("interfaces"))
             gate = self._array("gate")
             overflow = self._fd("ban_overflow")
