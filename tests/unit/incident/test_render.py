@@ -21,7 +21,7 @@ from tests.unit.incident.hostile import TEXT, hostile
 from tests.unit.incident.sample import BEGIN, incident
 from xdpwall.errors import InputError
 from xdpwall.incident import story
-from xdpwall.incident.model import Incident, Origin, Point, Sources, Totals, Users, json_schema
+from xdpwall.incident.model import Action, Incident, Origin, Point, Sources, Totals, Users, json_schema
 from xdpwall.incident.render import FORMATS, SUFFIXES, markdown, ncsc, record, render, svg, text, view
 
 SAMPLE = incident()
@@ -201,9 +201,18 @@ def test_thresholds_and_actions_are_marked_in_the_order_of_time() -> None:
     drawn = svg.timeline(SAMPLE, marks, 960)
     # The last one came after the picture's end.
     assert drawn.count("<circle") == 8
-    many = dataclasses.replace(SAMPLE, actions=SAMPLE.actions * 10)
-    assert len(view.marks(many)) == svg.MOST_MARKS
-    assert view.marks_left_out(many) == 63 - svg.MOST_MARKS
+
+
+def test_many_bans_do_not_hide_the_end() -> None:
+    bans = tuple(Action(BEGIN + n * 100, "ban", f"203.0.113.{n}") for n in range(200))
+    many = dataclasses.replace(SAMPLE, actions=(*SAMPLE.actions, *bans))
+    marks = view.marks(many)
+    assert sum("ban" in mark.text for mark in marks) == 3
+    assert marks[-1].text.startswith("closed")
+    assert view.marks_left_out(many) == 209 - len(marks)
+    busy = dataclasses.replace(SAMPLE, actions=tuple(Action(BEGIN + n, f"kind {n}") for n in range(99)))
+    shown = view.marks(busy)
+    assert (len(shown), shown[-1].text) == (svg.MOST_MARKS, "kind 98")
 
 
 @given(

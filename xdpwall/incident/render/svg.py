@@ -19,6 +19,8 @@ LANES = tuple(lane.label for lane in Lane if lane is not Lane.CLOSED)
 ALL = "all"
 """The series that stands for all lanes, where a point does not tell them apart."""
 MOST_MARKS = 20
+DENSE = 150
+"""From so many points on a dashed line cannot be made out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def timeline(incident: Incident, marks: Sequence[Mark], width: int) -> str:
     ).text = "Packets per second over time: what came by kind of traffic, what was dropped, what passed"
     _grid(root, seen, "packets/s that came", 5)
     _stack(root, seen, points)
-    _line(root, seen, points, [p.dropped_pps for p in points], "line-dropped")
+    dense = " line-dense" if len(points) > DENSE else ""
+    _line(root, seen, points, [p.dropped_pps for p in points], f"line-dropped{dense}")
     _grid(root, passed, "packets/s that passed", 2)
     _area(root, passed, points, [0.0] * len(points), [float(p.passed_pps) for p in points], "area-passed")
     _line(root, passed, points, [p.passed_pps for p in points], "line-passed")

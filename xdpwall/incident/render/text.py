@@ -93,6 +93,8 @@ def stamp(unix_ms: float) -> str:
 
 def span(milliseconds: float) -> str:
     """A length of time in its two largest units: ``230 ms``, ``35 s``, ``1 h 30 min``, ``2 d 4 h``."""
+    if milliseconds <= 0:
+        return "0 s"
     if milliseconds < 1_000:
         return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
     if milliseconds < 10_000:

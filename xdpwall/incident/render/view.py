@@ -6,13 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdpwall.incident import story
-from xdpwall.incident.model import Incident, Share
+from xdpwall.incident.model import Action, Incident, Share
 from xdpwall.incident.render import text
 from xdpwall.incident.render.svg import ALL, MOST_MARKS, Mark
 from xdpwall.reasons import MEANINGS
 
 MOST_SHARES = 12
 MOST_ROWS = 20
+_MOST_OF_KIND = 3
+_ALWAYS = frozenset({"opened", "closed", "reopened"})
 _MEANING = {reason.label: meaning for reason, meaning in MEANINGS.items()}
 _LANE_NAMES = {
     "syn": "TCP connection requests (SYN)",
@@ -68,7 +70,7 @@ def tiles(incident: Incident) -> list[Tile]:
             stopped,
             "would have been stopped" if observe else "stopped by the wall",
             f"{text.count(totals.passed_packets)} {'would have ' if observe else ''}passed",
-            "" if observe else "good",
+            "good" if totals.dropped_packets and not observe else "",
         ),
         Tile(
             text.rough(incident.peak_pps),
@@ -122,30 +124,39 @@ def steps(incident: Incident) -> list[Step]:
 
 
 def marks(incident: Incident) -> list[Mark]:
-    """What is marked in the picture: thresholds and actions by time, numbered. Bounded; the list below says if so."""
+    """What is marked in the picture: thresholds and actions by time, numbered.
+
+    No more than a few of each kind, so that two hundred bans do not hide the end; the list below says how many more.
+    """
     found = [
         (
             crossing.at_ms,
             "threshold",
             crossing_words(crossing.what, crossing.value, crossing.limit, crossing.unit),
+            f"threshold {crossing.what}",
         )
         for crossing in incident.thresholds
     ]
-    found += [
-        (
-            action.at_ms,
-            "action",
-            f"{text.clean(action.what, 40)}: {text.clean(action.detail, 160)}".removesuffix(": "),
-        )
-        for action in incident.actions
-    ]
+    found += [(action.at_ms, "action", _action_words(action), action.what) for action in incident.actions]
     found.sort(key=lambda entry: entry[0])
-    return [Mark(number, *entry) for number, entry in enumerate(found[:MOST_MARKS], 1)]
+    of_kind: dict[str, int] = {}
+    shown = []
+    for at_ms, kind, words, what in found:
+        of_kind[what] = of_kind.get(what, 0) + 1
+        if what in _ALWAYS or of_kind[what] <= _MOST_OF_KIND:
+            shown.append((at_ms, kind, words))
+    if len(shown) > MOST_MARKS:  # the beginning and the end
+        shown = [*shown[: MOST_MARKS // 2], *shown[-MOST_MARKS // 2 :]]
+    return [Mark(number, *entry) for number, entry in enumerate(shown, 1)]
 
 
 def marks_left_out(incident: Incident) -> int:
     """How many thresholds and actions are not marked."""
-    return max(0, len(incident.thresholds) + len(incident.actions) - MOST_MARKS)
+    return len(incident.thresholds) + len(incident.actions) - len(marks(incident))
+
+
+def _action_words(action: Action) -> str:
+    return f"{text.clean(action.what, 40)}: {text.clean(action.detail, 160)}".removesuffix(": ")
 
 
 def crossing_words(what: str, value: float, limit: float, unit: str) -> str:
