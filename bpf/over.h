@@ -210,7 +210,10 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
     }
     if (p->only_shown)
         return REASON_PASS;
-    if (p->lane <= LANE_UDP) {
+    if (p->fragment == FIRST_FRAGMENT) {
+        /* What waits for its other fragments takes of the 4 MiB that the stack has for all that wait. */
+        p->lane = number = LANE_FRAGMENT;
+    } else if (p->lane <= LANE_UDP) {
         closed = !(info & PORT_LISTENS);
         if (closed)
             number = LANE_CLOSED;
