@@ -81,6 +81,15 @@ def test_later_fragments_have_a_lane_of_their_own(talk: Talk) -> None:
     assert talk.wall.lanes()[Lane.FRAGMENT].seen == Count(50, 50 * len(later))
 
 
+def test_first_fragments_of_strangers_come_under_the_budget_of_fragments(talk: Talk) -> None:
+    """Whatever their port: each takes the stack's memory until the rest comes."""
+    first = frame4(udp(bytes(64), dport=53, length=200), UDP, flags=1, source="203.0.113.9")
+    outcomes = [talk.probe.run(first).reason for _ in range(50)]
+    assert outcomes[0] is Reason.PASS
+    assert outcomes[-1] is Reason.LANE_FRAGMENT
+    assert talk.hear(udp(dport=53), UDP, stranger=True) == (PASS, Reason.PASS)
+
+
 def test_closed_ports_have_a_budget_of_their_own(talk: Talk) -> None:
     """A flood of them takes nothing from ports where somebody listens; and never more than their own budget."""
     assert passed(talk, udp(dport=9), UDP) <= 6
