@@ -8,19 +8,27 @@ from typing import Literal
 
 from xdpwall.bench.stand import WallPlan
 from xdpwall.bench.traffic import Family, Traffic
+from xdpwall.lanes import Lane
 from xdpwall.reasons import Reason
 
-Job = Literal["bare", "parse", "blocked-1k", "blocked-100k", "over-limit", "flood", "pass-1k", "pass-100k"]
+Job = Literal[
+    "bare", "parse", "blocked-1k", "blocked-100k", "over-limit", "flood", "pass-1k", "pass-100k", "known-1k"
+]
 
 FEW, MANY = 1_000, 100_000
 OVER_LIMIT_PPS = 10
 """A limit that each of 1,000 sources exceeds many times over at millions of packets a second."""
 
+ALL_LANES_OPEN = "".join(f"[lanes.{lane.label}]\npps = 0\nbps = 0\n" for lane in Lane)
+"""Budgets that nothing exceeds: what a quiet wall costs."""
+
 WALLS: dict[str, WallPlan] = {
     "1k bans": WallPlan(bans=FEW),
     "100k bans": WallPlan(bans=MANY),
     "limits": WallPlan(config=f'[limits.source]\npps = {OVER_LIMIT_PPS}\nburst = "20ms"\n'),
-    "open": WallPlan(pass_is_drop=True),
+    "default": WallPlan(),
+    "open": WallPlan(config=ALL_LANES_OPEN, pass_is_drop=True),
+    "known": WallPlan(flows=FEW, pass_is_drop=True),
 }
 """Everything that is on by default is on in each of them."""
 
@@ -62,9 +70,10 @@ def _of(family: Family) -> list[Row]:
         Row("blocked-1k", family, "blocked, 1,000 bans", few, "1k bans", fate=Reason.BANNED_SOURCE),
         Row("blocked-100k", family, "blocked, 100,000 bans", many, "100k bans", fate=Reason.BANNED_SOURCE),
         Row("over-limit", family, "over the limit, 1,000 sources", few, "limits", fate=Reason.SOURCE_PPS),
-        Row("flood", family, "spoofed flood, random sources", spoofed, "open", fate=Reason.PASS),
+        Row("flood", family, "spoofed flood, random sources", spoofed, "default", fate=Reason.CLOSED_UDP),
         Row("pass-1k", family, "passing, 1,000 sources", few_tcp, "open", fate=Reason.PASS),
         Row("pass-100k", family, "passing, 100,000 sources", many_tcp, "open", fate=Reason.PASS),
+        Row("known-1k", family, "over budget, 1,000 known flows", few_tcp, "known", fate=Reason.PASS_FLOW),
     ]
 
 

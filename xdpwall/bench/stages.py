@@ -19,18 +19,24 @@ from xdpwall.bench.rows import FEW, MANY
 from xdpwall.bench.stand import Yardstick
 from xdpwall.bench.traffic import Traffic
 from xdpwall.config import Config
-from xdpwall.dataplane import compiler, defines, loader, source, sys_bpf
+from xdpwall.dataplane import budgets, compiler, defines, layout, loader, source, sys_bpf
+from xdpwall.dataplane.stages import Stages
+from xdpwall.lanes import Lane
 
-_OFF = {"meters": {"enabled": False}, "checks": {"own_source": False}}
+_NO_LANES: dict[str, Any] = {"lanes": {"enabled": False}}
+_OPEN: dict[str, Any] = {"lanes": {lane.label: {"pps": 0, "bps": 0} for lane in Lane}}
+_OFF = {"meters": {"enabled": False}, "checks": {"own_source": False}, **_NO_LANES}
 _NO_LIMITS = {scope: {"pps": 0, "bps": 0, "syn": 0} for scope in ("source", "prefix")}
 
 STEPS: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
     ("bare", "bare XDP_DROP", None),
     ("parse", "parse", None),
     ("lists", "hash, gate, banned sources, verdict counters", _OFF),
-    ("own", "own addresses", {"meters": {"enabled": False}}),
-    ("meters", "meters of sources and prefixes", {"limits": _NO_LIMITS}),
-    ("limits", "limits in the kernel: all that is on by default", {}),
+    ("own", "own addresses", {"meters": {"enabled": False}, **_NO_LANES}),
+    ("meters", "meters of sources and prefixes", {"limits": _NO_LIMITS, **_NO_LANES}),
+    ("limits", "limits in the kernel", _NO_LANES),
+    ("gate", "the gate of the lane, with room", _OPEN),
+    ("over", "over budget: all that is on by default", {}),
 )
 """Name, title, and what the config says (None: a program of the yardstick). Each has all that the ones before have."""
 
@@ -99,7 +105,14 @@ def _program(settings: dict[str, Any], tick_hz: int, stack: ExitStack) -> int:
     shape = defines.sizes(config, defines.possible_cpus())
     module = compiler.compile_source(source.bpf_folder() / "wall.c", defines.defines(config, shape, seed=1))
     stack.callback(module.close)
-    code = loader.ready_program(module, config, {}, slot=0, jumbo=False, hz=tick_hz)
+    maps: dict[int, int] = {}
+    if config.lanes.enabled:
+        raw = budgets.pack(config.lanes, tick_hz, shape.cpus)
+        for number in range(layout.BUDGETS):
+            entry = raw[number * budgets.BUDGET.size :][: budgets.BUDGET.size]
+            sys_bpf.map_update(module.map_fd("budgets"), number.to_bytes(4, "little"), entry)
+        maps = Stages(module, {}, tick_hz).map_fds(jumbo=False)
+    code = loader.ready_program(module, config, maps, slot=0, jumbo=False, hz=tick_hz)
     program = sys_bpf.prog_load(code, "bench_stage")
     stack.callback(os.close, program)
     return program

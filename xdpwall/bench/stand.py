@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
-from xdpwall.bench.traffic import Family, sources
+from xdpwall.bench.traffic import Family, flows, sources
 from xdpwall.config import Config
 from xdpwall.dataplane import attach, compiler, defines, layout, loader, source, sys_bpf, ticks
 from xdpwall.dataplane.interface import Count
 from xdpwall.dataplane.pins import Pins
+from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.wall import Wall, read_meta
 from xdpwall.lab import namespaces
 from xdpwall.lab.topology import Lab
@@ -35,11 +36,13 @@ class WallPlan:
     Args:
         config: text of its config file.
         bans: how many sources of each family are banned, from the head of the list of sources.
+        flows: with how many sources of each family this host has a TCP connection, likewise.
         pass_is_drop: packets that it lets pass are dropped right behind its last instruction.
     """
 
     config: str = ""
     bans: int = 0
+    flows: int = 0
     pass_is_drop: bool = False
 
 
@@ -57,6 +60,7 @@ class LoadedWall:
             self._stack.callback(self.wall.close)
             for family in (4, 6):
                 self.ban(family, plan.bans)
+                self.wall.note_flows(flows(self.lab.wall_links[0], family, plan.flows))
             if plan.pass_is_drop:
                 self._swap()
             self.program = self.wall.program_fd(self.ifname)
@@ -98,7 +102,8 @@ class LoadedWall:
                 used.callback(os.close, pinned)
                 maps[module.map_fd(shaped.name)] = pinned
             slot = self.wall.interface_table.slot_for(self.ifname)
-            code = loader.ready_program(module, config, maps, slot=slot, jumbo=False, hz=meta.hz)
+            fitting = Stages(module, maps, meta.hz).map_fds(jumbo=False)
+            code = loader.ready_program(module, config, fitting, slot=slot, jumbo=False, hz=meta.hz)
             program = sys_bpf.prog_load(code, "bench_wall")
             used.callback(os.close, program)
             namespaces.inside(
