@@ -210,7 +210,9 @@ def test_many_bans_do_not_hide_the_end() -> None:
     assert sum("ban" in mark.text for mark in marks) == 3
     assert marks[-1].text.startswith("closed")
     assert view.marks_left_out(many) == 209 - len(marks)
-    busy = dataclasses.replace(SAMPLE, actions=tuple(Action(BEGIN + n, f"kind {n}") for n in range(99)))
+    busy = dataclasses.replace(
+        many, thresholds=(), actions=tuple(Action(BEGIN + n, f"kind {n}") for n in range(99))
+    )
     shown = view.marks(busy)
     assert (len(shown), shown[-1].text) == (svg.MOST_MARKS, "kind 98")
 
