@@ -100,6 +100,9 @@ INLINE void note_tcp(void *data, void *end, struct sent *s, u64 now)
             if (COOKIES)
                 learn_answer(data, end, s->l3, s->is_v6, tcp, now);
         } else {
+            if (!find_proof(hash, now))
+                watch_sent(data, end, s->l3, s->is_v6, WATCH_OPENED, from_be16(tcp->source), from_be16(tcp->target),
+                           now);
             note_proof(hash, PROOF_TCP, now);
         }
         return;
@@ -108,7 +111,10 @@ INLINE void note_tcp(void *data, void *end, struct sent *s, u64 now)
         refresh_proof(hash, now);
         return;
     }
-    if (note_proof(hash, PROOF_TCP, now) && port_info(PROTO_TCP, from_be16(tcp->source)) & PORT_LISTENS)
+    u64 info = port_info(PROTO_TCP, from_be16(tcp->source));
+    if (info & PORT_ADMIN && info & PORT_LISTENS && !find_proof(hash, now))
+        watch_sent(data, end, s->l3, s->is_v6, WATCH_ADMIN_LOGIN, from_be16(tcp->source), from_be16(tcp->target), now);
+    if (note_proof(hash, PROOF_TCP, now) && info & PORT_LISTENS)
         note_proof(source_hash(s->peer_key), PROOF_SOURCE, now);
 }
 
@@ -123,6 +129,8 @@ INLINE void note_udp(void *data, void *end, struct sent *s, u64 now)
     /* A client's socket that was bound but not connected looks like a server's; its ports tell them apart. */
     if (serves && local >= FIRST_EPHEMERAL && remote < FIRST_UNPRIVILEGED)
         serves = 0;
+    if (!serves && !find_proof(hash, now))
+        watch_sent(data, end, s->l3, s->is_v6, WATCH_OPENED_UDP, local, remote, now);
     note_proof(hash, serves ? PROOF_ANSWERED : PROOF_ASKED, now);
 }
 

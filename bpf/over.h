@@ -132,6 +132,7 @@ INLINE int completes_handshake(struct packet *p, u64 hash)
         return 0;
     note_proof(hash, PROOF_TCP, p->now);
     note_proof(source_hash(p->key), PROOF_SOURCE, p->now);
+    watch_login(p);
     return 1;
 }
 
@@ -193,6 +194,8 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
     u32 number = p->lane;
     if (p->lane <= LANE_UDP)
         info = port_info(p->protocol, from_be16(p->ports >> 16));
+    if (!p->rule)
+        watch(p, info);
     if (p->lane != LANE_SYN) {
         u64 word = word_of(p);
         hash = word ? flow_of(p, word) : 0;

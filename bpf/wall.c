@@ -24,6 +24,7 @@
 #include "meters.h"
 #include "proofs.h"
 #include "ports.h"
+#include "watch.h"
 #include "lanes.h"
 #include "samples.h"
 #include "fingerprints.h"

@@ -103,7 +103,14 @@ class Controller:
         known = self._read_record(config)
         self._store.start()
         self.engine = Engine(
-            config, known, self._store, opener=opener, fingerprint=fingerprint, clock=clock, look=look
+            config,
+            known,
+            self._store,
+            opener=opener,
+            fingerprint=fingerprint,
+            clock=clock,
+            look=look,
+            paths=paths,
         )
         self._schedule = Schedule(config.tick.interval_ms * 1_000_000, clock.mono_ns())
         self._ops = Ops(self.engine, self._schedule, paths.instance, self.reload)

@@ -55,7 +55,7 @@ class Event:
 
 EVENTS = (
     "start", "stop", "load", "reload", "ban", "unban", "flush", "expire", "allow", "disallow", "collapse", "held_back",
-    "repair", "adopt", "interface", "rule", "rule_end",
+    "repair", "adopt", "interface", "incident", "diversion", "rule", "rule_end",
 )  # fmt: skip
 """What history records."""
 

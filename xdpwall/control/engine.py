@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from xdpwall.clock import Clock
 from xdpwall.config import Config
-from xdpwall.control import record, settings
+from xdpwall.control import incident_setup, record, settings
 from xdpwall.control.comparison import Comparison
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import Desk
@@ -34,6 +34,7 @@ from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey
 from xdpwall.errors import DataplaneError
 from xdpwall.model import Prefix
+from xdpwall.paths import Paths
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Engine:
         fingerprint: something that differs once the wall was loaded anew.
         clock: both clocks.
         look: reads this host's sockets, for the wall to know its open ports and flows; None: nobody tells it.
+        paths: the instance, for what is kept of incidents beside the database; None keeps nothing there.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Engine:
         fingerprint: Callable[[], Hashable],
         clock: Clock,
         look: Callable[[Config], Survey] | None = None,
+        paths: Paths | None = None,
     ) -> None:
         self.config = config
         self.book = known.book
@@ -93,6 +96,9 @@ class Engine:
         )
         self._sockets = None if look is None else SocketWatch(look, clock, self.health)
         self._lane_record = LaneRecord(store, clock)
+        self.incidents = incident_setup.build(
+            config, store, clock, self.book, self.guard, record=self._record, paths=paths
+        )
         self._digest = config.dataplane_digest()
         self._offset_ms = self._clock_offset()
         self._next_replace_ns = 0
@@ -121,6 +127,7 @@ class Engine:
         self._strikes = self._lapsed = ()
         mended = self._reconciler.start(wall)
         self._reconciler.tell(mended)
+        self.incidents.start(wall)
         self._comparison.put_off(self.config.tick.reconcile_ms * 1_000_000)
         event = Event(self.clock.wall_ms(), "start", None, "", mended.words())
         self.commit(Changes(events=(event,), settings=self._rules()))
@@ -129,12 +136,14 @@ class Engine:
     def close(self, reason: str) -> None:
         """Write down that we stop, and let go of the wall. It stays up."""
         self._lane_record.close()
+        self.incidents.close()
         self.commit(Changes(events=(Event(self.clock.wall_ms(), "stop", None, "", reason),)))
         self.keeper.close()
 
     def commit(self, changes: Changes) -> Future[object]:
         """The record changed: tell detection, and write it down. The future is for who must wait for the disk."""
         self.sentinel.took(changes)
+        self.incidents.took(changes)
         if changes.allowed or changes.disallowed:
             self.sentinel.respare()
         return self.store.submit(changes)
@@ -162,6 +171,7 @@ class Engine:
             self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
             samples = wall.samples()
             self.fingerprints.step(wall, samples, now_ms, mono_ns)
+            self.incidents.tick(wall, samples)
             if self._sockets is not None:
                 self._sockets.step(wall, self.config)
             self.health.clear("tick")
@@ -198,7 +208,16 @@ class Engine:
         self._check_store()
         self._check_limits()
         self._record_lanes()
+        self._follow_incident()
         self.throttle.second()
+
+    def _follow_incident(self) -> None:
+        try:
+            self.incidents.second(self.wall)
+        except DataplaneError as error:
+            self.throttle.line("incident", f"the wall cannot be read: {error.message}", logging.ERROR)
+        fault = self.incidents.notice_fault
+        self.health.put("notices", None if fault is None else f"messages are not delivered: {fault}")
 
     def _record_lanes(self) -> None:
         if self.wall is None:
@@ -220,6 +239,7 @@ class Engine:
     def _lost(self) -> None:
         self._comparison.drop()
         self._lane_record.restart()
+        self.incidents.restart()
         self.traffic.reset()
         self.sentinel.restart()
         self.fingerprints.restart()
@@ -239,6 +259,7 @@ class Engine:
         if now >= self._next_prune_ns:
             self._next_prune_ns = now + _PRUNE_NS
             today = self.clock.wall_ms()
+            self.incidents.prune()
             self.store.read(
                 lambda database: database.prune(
                     history_before_ms=today - self.config.control.history_ms,
@@ -288,6 +309,7 @@ class Engine:
         record.set_config_allow(self.guard, config.allow.prefixes, now)
         self.sentinel.configure(config)
         self.fingerprints.configure(config)
+        self.incidents.configure(config)
         self.sentinel.respare()
         if self.wall is not None:
             try:
@@ -318,6 +340,8 @@ class Engine:
         return "QUIET"
 
     def _under_attack(self) -> bool:
+        if self.config.incident.enabled:
+            return self.incidents.is_on(_ATTACK_SECONDS)
         last = self.sentinel.last_detection_ns
         if last is not None and self.clock.mono_ns() - last < _ATTACK_SECONDS * 1_000_000_000:
             return True

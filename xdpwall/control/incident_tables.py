@@ -60,6 +60,7 @@ def summary(incident: Incident) -> dict[str, Any]:
         ],
         "diversion": len(incident.diversion),
         "linked": list(incident.linked),
+        "crossed": sorted({crossing.what for crossing in incident.thresholds}),
     }
 
 

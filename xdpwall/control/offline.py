@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xdpwall.clock import Clock, SystemClock
-from xdpwall.control import identity, lock, protocol, record, rulebook, views
+from xdpwall.control import identity, incident_ops, lock, protocol, record, rulebook, views
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database
 from xdpwall.control.desk import Desk
@@ -28,7 +28,7 @@ from xdpwall.paths import Paths
 OPS = frozenset(protocol.OPS) - {"ping", "sources", "reload"}
 """What works without a controller."""
 _WRITES = frozenset({"ban.add", "ban.del", "ban.flush", "allow.add", "allow.del"}) | rulebook.CHANGES
-_WITHOUT_WALL = frozenset({"allow.add", "allow.del", "allow.list", "history"})
+_WITHOUT_WALL = frozenset({"allow.add", "allow.del", "allow.list", "history"}) | incident_ops.OPS
 _PATIENCE_SECONDS = 5.0
 
 
@@ -113,6 +113,8 @@ class _Session:
         now = self._clock.wall_ms()
         if op == "history":
             return dict(self._history(args))
+        if op in incident_ops.OPS:
+            return self._incident(op, args)
         if op in rulebook.OPS and self._wall is not None:
             return self._rules_op(self._wall, op, args, now)
         try:
@@ -208,6 +210,12 @@ class _Session:
                 problems=problems,
             )
         )
+
+    def _incident(self, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        if self._database is None:
+            why = self._warnings[0] if self._warnings else f"{self._paths.database} does not exist"
+            raise NotFoundError(f"there is no incident on record: {why}")
+        return incident_ops.answer(self._database, op, args)
 
     def _history(self, args: Mapping[str, Any]) -> HistoryListResult:
         if self._database is None:

@@ -14,6 +14,7 @@ from xdpwall import __version__
 from xdpwall.control import views
 from xdpwall.control.database import Changes
 from xdpwall.control.engine import Engine, rss_kb
+from xdpwall.control.incident_ops import IncidentOps
 from xdpwall.control.offline import history
 from xdpwall.control.overview import Overview
 from xdpwall.control.results import ControllerResult, PingResult, ReloadResult
@@ -65,6 +66,7 @@ class Ops:
             "reload": self._do_reload,
         }
         self._ops.update(RuleOps(engine).all())
+        self._ops.update(IncidentOps(engine.store).all())
         self.overview = Overview(engine, self.watcher, self._ops)
 
     async def handle(self, op: str, args: dict[str, Any]) -> Result:

@@ -80,6 +80,13 @@ def _choice(*choices: str) -> Check:
     return check
 
 
+def _name(name: str, value: Any) -> str:
+    """A number or a name."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text(name, value).strip()
+
+
 def _many(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise InputError(f"{name!r} must be a list with at least one entry")
@@ -159,6 +166,11 @@ OPS: Mapping[str, Mapping[str, Field]] = {
         "limit": Field(_whole(1, 10_000), default=100),
         "since_ms": Field(_whole(0, 1 << 50), default=0),
     },
+    "incident.list": {
+        "limit": Field(_whole(1, 10_000), default=20),
+        "since_ms": Field(_whole(0, 1 << 50), default=0),
+    },
+    "incident.show": {"id": Field(_name, default="last")},
     "reload": {},
 }
 """Every op with its arguments. In ``ban.add`` an item's own ``for_ms`` and ``reason`` win over the request's; a

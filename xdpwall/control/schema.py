@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from xdpwall.control import learned
+from xdpwall.control import incident_tables, learned
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -35,6 +35,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
     (learned.TABLE,),
+    (incident_tables.TABLE,),
 )
 VERSION = len(STEPS)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xdpwall.clock import ManualClock
 from xdpwall.dataplane.fake_lanes import FakeLanes
 from xdpwall.dataplane.fake_rules import FakeRules
-from xdpwall.dataplane.interface import BanDrops, Count, InterfaceState, KernelBan, WallInfo
+from xdpwall.dataplane.interface import BanDrops, Count, InterfaceState, KernelBan, WallInfo, WatchEvent
 from xdpwall.dataplane.keys import meter_key, source_key
 from xdpwall.errors import ForeignProgramError, KernelError
 from xdpwall.model import Prefix
@@ -202,6 +202,7 @@ class FakeWall(FakeLanes):
         super().__init__()
         self.rules = FakeRules(self.clock)
         self.sampled: list[Sample] = []
+        self.watched: list[WatchEvent] = []
         self.bans = FakeBans(self.clock, self.info)
         self.allow = FakeAllow()
         self.own: frozenset[Prefix] = frozenset()
@@ -248,6 +249,11 @@ class FakeWall(FakeLanes):
     def prefixes(self) -> MeterSnapshot:
         """See :meth:`Dataplane.prefixes`."""
         return self._snapshot(self._prefixes, self.info.prefix_capacity)
+
+    def watch_events(self) -> list[WatchEvent]:
+        """See :meth:`Dataplane.watch_events`. Tests put events into ``watched``."""
+        taken, self.watched = self.watched, []
+        return taken
 
     def close(self) -> None:
         """See :meth:`Dataplane.close`."""

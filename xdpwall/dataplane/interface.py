@@ -145,6 +145,22 @@ class Flow(NamedTuple):
     peer_port: int
 
 
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """Something quiet that a flood must not hide: a request to a closed or admin port, a login, a flow of ours.
+
+    ``tick``: the kernel's, modulo 2**32. ``kind``: ``enum watch_kind`` of ``bpf/watch.h``. Addresses are packed, network
+    order, 4 or 16 bytes.
+    """
+
+    tick: int
+    kind: int
+    local: bytes
+    peer: bytes
+    local_port: int
+    peer_port: int
+
+
 class BanMap(Protocol):
     """The kernel's bans, exact and by prefix, behind one face."""
 
@@ -276,6 +292,9 @@ class Dataplane(Protocol):
         Returns:
             Shape ``(n,)``.
         """
+
+    def watch_events(self) -> list[WatchEvent]:
+        """Quiet events since the last call; nothing at the first call, which begins it. One reader at a time."""
 
     def close(self) -> None:
         """Let go of every file descriptor and mapping. The wall stays up."""

@@ -97,6 +97,19 @@ _ANSWER = (
     ("service", 1),
     ("spare", 21),
 )
+_WATCH_EVENT = (
+    ("number", 8),
+    ("tick", 4),
+    ("local_port", 2),
+    ("peer_port", 2),
+    ("kind", 1),
+    ("is_v6", 1),
+    ("spare", 6),
+    ("local", 16),
+    ("peer", 16),
+    ("spare2", 8),
+)
+_WATCH_STATE = (("told", 8), ("window", 8), ("in_window", 8), ("missed", 8), ("spare", 32))
 _META = (
     ("magic", 8),
     ("seed", 8),
@@ -165,6 +178,9 @@ MAPS: tuple[MapLayout, ...] = (
         "rules", ARRAY, 4, 1600, (("live", 8), ("last_id", 8), ("spare", 48), ("rule", 1536)), mmap=True
     ),
     MapLayout("rule_counts", ARRAY, 4, 32, (("matched", 16), ("proven", 16)), mmap=True),
+    MapLayout("watch_events", ARRAY, 4, 64, _WATCH_EVENT, mmap=True),
+    MapLayout("watch_states", ARRAY, 4, 64, _WATCH_STATE, mmap=True),
+    MapLayout("watch_ports", ARRAY, 4, 4, mmap=True),
     MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True),
     MapLayout("meta", ARRAY, 4, 80, _META, mmap=True),
     MapLayout(

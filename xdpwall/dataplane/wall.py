@@ -14,7 +14,7 @@ from xdpwall.dataplane.ban_map import KernelBans
 from xdpwall.dataplane.cookies import CookieState
 from xdpwall.dataplane.exact_bans import ExactBans
 from xdpwall.dataplane.gate import Gate, GateList
-from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, WallInfo
+from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, WallInfo, WatchEvent
 from xdpwall.dataplane.lane_map import LaneMap
 from xdpwall.dataplane.mapped import MappedArray
 from xdpwall.dataplane.pins import Pins
@@ -24,6 +24,7 @@ from xdpwall.dataplane.samples import SampleRing
 from xdpwall.dataplane.table import InterfaceTable
 from xdpwall.dataplane.ticks import TickClock
 from xdpwall.dataplane.tries import AllowTrie, OwnAddresses, PrefixBans, PrefixTrie
+from xdpwall.dataplane.watch import WatchRings
 from xdpwall.errors import LayoutError
 from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
@@ -97,6 +98,7 @@ class Wall:
         self._arrays: dict[str, MappedArray] = {}
         self._fds: dict[str, int] = {}
         self._ring: SampleRing | None = None
+        self._watch: WatchRings | None = None
         self._meta = read_meta(self._pins)
         try:
             self._clock = TickClock(self._pins.open_clock(), self._meta.hz)
@@ -268,6 +270,12 @@ class Wall:
     def proven(self, keys: Keys) -> Bools:
         """See :class:`Dataplane`."""
         return self._proofs().is_proven(keys, self._clock.now())
+
+    def watch_events(self) -> list[WatchEvent]:
+        """See :class:`Dataplane`."""
+        if self._watch is None:
+            self._watch = WatchRings(self._array("watch_events"), self._array("watch_states"), self._meta.cpus)
+        return self._watch.drain()
 
     def program_fd(self, interface: str) -> int:
         """Open the pinned program of an interface, for a test run. The caller closes it."""

@@ -111,8 +111,8 @@ class Account:
 
     # --- what happens ---
 
-    def second(self, step: Second, now: Reading) -> None:
-        """Take in one second."""
+    def second(self, step: Second, now: Reading) -> dict[Lane, Pair]:
+        """Take in one second. Gives packets and bytes of the attack in it, by lane."""
         if now.shrank(self.last):
             self._carried = self._carried.plus(self.last.minus(self._base))
             self._base = Reading(now.at_ms, now.mono_ns)
@@ -131,11 +131,14 @@ class Account:
         if step.over or came:
             self._vectors.take(now.at_ms, step.rates.seconds, came, by_lane)
             self._take_malformed(step, now.at_ms)
-        attack = sum(pair[0] for pair in came.values())
-        facts = [facts for part in by_lane.values() for facts in part]
-        if facts:
-            self._targets.take(facts, max(1.0, attack / len(facts)))
+        for lane, facts in by_lane.items():
+            self._targets.take(facts, max(1.0, came.get(lane, (0, 0))[0] / len(facts)))
         self._timeline.add(self._point(step, now), step.rates.seconds)
+        return came
+
+    def before(self, rates: Rates, now: Reading) -> None:
+        """A second before it began, for the timeline."""
+        self._timeline.add(self._point(Second(rates, [], [], {}, {}, False), now), rates.seconds)
 
     def burst(self, from_ms: int, now_ms: int) -> None:
         """It is over a threshold right now; ``from_ms`` since when."""
@@ -196,8 +199,9 @@ class Account:
         self.act(now_ms, "closed")
         self._record = replace(self._record, state="closed", ended_ms=ended_ms, closed_ms=now_ms)
 
-    def reopen(self, now_ms: int) -> None:
-        """The attack came back."""
+    def reopen(self, now_ms: int, base: Reading) -> None:
+        """The attack came back. What was counted since the end, up to ``base``, was no attack."""
+        self._carried, self._base, self.last = self._frozen, base, base
         self.act(now_ms, "reopened", "the attack came back")
         self._record = replace(self._record, state="open", ended_ms=None, closed_ms=None)
 
@@ -222,9 +226,9 @@ class Account:
         """See :meth:`Targets.carpet`."""
         return self._targets.carpet()
 
-    def lanes(self) -> frozenset[str]:
-        """Labels of the lanes that were over a threshold."""
-        return frozenset(c.what.split(" lane ")[0] for c in self._record.thresholds if " lane " in c.what)
+    def crossed(self) -> frozenset[str]:
+        """What was over its threshold at any time: by this an attack that comes back is known again."""
+        return frozenset(crossing.what for crossing in self._record.thresholds)
 
     def record(self, now_ms: int) -> Incident:
         """The whole record, as it stands."""

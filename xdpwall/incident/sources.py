@@ -116,22 +116,18 @@ class SourceLedger:
         return {lane: part / total for lane, part in parts.items() if part > 0.001 * total}
 
     def attackers(self, dropped: int, packets: int) -> View:
-        """Those of whom something was dropped; all, when next to nothing was dropped of the whole incident.
+        """Those of whom limits and bans dropped something; all, when that was not the most of what was dropped.
 
         Args:
             dropped: packets of the incident that were dropped.
             packets: packets of the incident.
         """
         self.settle()
-        keys, sums = self._keys, self._sums
-        if dropped * 10 >= packets:
-            guilty = np.flatnonzero(sums[_DROPS])
-            keys, sums = keys[guilty], sums[:, guilty]
-        return View(keys, sums)
-
-    def good(self, keys: Keys) -> int:
-        """Packets that were dropped of these sources, which are known to be good."""
-        return int(self._sums[_DROPS][np.isin(self._keys, keys)].sum())
+        guilty = np.flatnonzero(self._sums[_DROPS])
+        # Lanes drop without a word to the meters: only when limits and bans did most of it, their word is all.
+        if int(self._sums[_DROPS].sum()) * 2 >= dropped > 0 and dropped * 10 >= packets:
+            return View(self._keys[guilty], self._sums[:, guilty])
+        return View(self._keys, self._sums)
 
     def _add(self, keys: Keys, table: Table, *, kinds: bool = True) -> None:
         if not len(keys):
@@ -139,8 +135,7 @@ class SourceLedger:
         self._pending.append((keys, table))
         self._waiting += len(keys)
         if kinds:
-            guilty = np.flatnonzero(table[_DROPS])
-            self._kinds += table[:, guilty].sum(axis=1)
+            self._kinds += table[:, np.flatnonzero(table[_DROPS])].sum(axis=1)
         places = (keys * _MIXED) >> np.uint64(64 - _SEEN_BITS)
         bits = (np.uint8(1) << (places & np.uint64(7)).astype(np.uint8)).astype(np.uint8)
         np.bitwise_or.at(self._seen, (places >> np.uint64(3)).astype(np.int64), bits)

@@ -82,8 +82,9 @@ def measures(rates: Rates, normal: Normal, rules: Rules, *, banned_lately: int, 
     drops = max(float(rules.drops), rules.factor * normal.mean("drops"))
     found.append(Measure("dropped by limits, rules and checks", rates.pps(*OTHER_DROPS), drops))
     bans = max(float(rules.drops), rules.factor * normal.mean("bans"))
-    # A ban that somebody set for a noisy network is no attack; a ban set just now by detection is.
-    found.append(Measure("dropped by bans", rates.pps(*BAN_DROPS), bans, opens=banned_lately > 0))
+    # What a standing ban of a noisy network drops is no attack. Once it is learned it is part of the limit.
+    opens = banned_lately > 0 or normal.learned
+    found.append(Measure("dropped by bans", rates.pps(*BAN_DROPS), bans, opens=opens))
     found.append(Measure("sources banned within ten seconds", float(banned_lately), float(rules.sources)))
     return found
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from xdpwall.incident.model import Incident, Probe
+from xdpwall.incident.thresholds import Measure
 
 _PROBES_ENOUGH = 5
 
@@ -23,6 +24,22 @@ def verdict(incident: Incident) -> tuple[str, ...]:
         )
         if sentence
     )
+
+
+def brief(incident: Incident) -> str:
+    """One line for people."""
+    names = ", ".join(vector.name for vector in incident.vectors[:3]) or "kind not known"
+    totals = incident.totals
+    return (
+        f"{names}; peak {incident.peak_pps:,} packets/s; {totals.packets:,} packets, "
+        f"{totals.packets - totals.dropped_packets:,} of them passed"
+    )
+
+
+def crossed(found: list[Measure]) -> str:
+    """What is over its threshold, worst first, in words."""
+    over = sorted((m for m in found if m.ratio >= 1.0), key=lambda m: m.ratio, reverse=True)
+    return "; ".join(f"{m.what}: {m.value:,.0f} against {m.limit:,.0f}" for m in over[:3]) or "nothing now"
 
 
 def duration(milliseconds: int) -> str:
