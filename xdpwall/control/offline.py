@@ -111,10 +111,8 @@ class _Session:
 
     def run(self, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
         now = self._clock.wall_ms()
-        if op == "history":
-            return dict(self._history(args))
-        if op in incident_ops.OPS:
-            return self._incident(op, args)
+        if op == "history" or op in incident_ops.OPS:
+            return self._recorded(op, args)
         if op in rulebook.OPS and self._wall is not None:
             return self._rules_op(self._wall, op, args, now)
         try:
@@ -211,17 +209,14 @@ class _Session:
             )
         )
 
-    def _incident(self, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    def _recorded(self, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
         if self._database is None:
+            what = "history" if op == "history" else "incident on record"
             why = self._warnings[0] if self._warnings else f"{self._paths.database} does not exist"
-            raise NotFoundError(f"there is no incident on record: {why}")
+            raise NotFoundError(f"there is no {what}: {why}")
+        if op == "history":
+            return dict(history(self._database, args["limit"], args["since_ms"]))
         return incident_ops.answer(self._database, op, args)
-
-    def _history(self, args: Mapping[str, Any]) -> HistoryListResult:
-        if self._database is None:
-            why = self._warnings[0] if self._warnings else f"{self._paths.database} does not exist"
-            raise NotFoundError(f"there is no history: {why}")
-        return history(self._database, args["limit"], args["since_ms"])
 
 
 def history(database: Database, limit: int, since_ms: int) -> HistoryListResult:

@@ -149,8 +149,8 @@ class Flow(NamedTuple):
 class WatchEvent:
     """Something quiet that a flood must not hide: a request to a closed or admin port, a login, a flow of ours.
 
-    ``tick``: the kernel's, modulo 2**32. ``kind``: ``enum watch_kind`` of ``bpf/watch.h``. Addresses are packed, network
-    order, 4 or 16 bytes.
+    ``tick``: the kernel's, modulo 2**32. ``kind``: ``enum watch_kind`` of ``bpf/watch.h``. Addresses are packed, in
+    network order, 4 or 16 bytes.
     """
 
     tick: int
