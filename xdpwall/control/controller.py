@@ -54,7 +54,7 @@ def run(config: Config, config_path: Path | None, paths: Paths, sinks: Sequence[
     """
     from xdpwall.dataplane.wall import Wall  # noqa: PLC0415  (tests run the controller on a wall in memory)
 
-    logs.set_up()
+    logs.set_up(instance=paths.instance)
     with identity.as_owner(paths), lock.hold(paths, "a controller", wait_seconds=_LOCK_SECONDS):
         controller = Controller(
             config,

@@ -103,6 +103,6 @@ def run(
             who,
             hint="stop that one first, or choose another --instance",
         )
-    logs.set_up()
+    logs.set_up(instance=paths.instance)
     ensure_loaded(paths, interfaces or config.interfaces, config_path)
     return controller.run(config, config_path, paths, sinks)

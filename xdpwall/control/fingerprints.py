@@ -168,6 +168,7 @@ class Fingerprints:
             f"rule {rule.id}{how}: {describe(pattern)}; it covers {finding.cover:.1%} of {finding.support} dropped"
             f" packets, and {finding.hits} of {finding.good} known-good ones",
             now_ms,
+            rule.id,
         )
         return True
 
@@ -185,7 +186,7 @@ class Fingerprints:
         standing = {rule.rule.id for rule in held}
         for ident in self._memory.watches.keys() - standing:
             del self._memory.watches[ident]
-            self._tell("rule_end", f"rule {ident} lapsed: it matched no more", now_ms)
+            self._tell("rule_end", f"rule {ident} lapsed: it matched no more", now_ms, ident)
         self._memory.blocked = {p: until for p, until in self._memory.blocked.items() if until > mono_ms}
         for rule in held:
             ident = rule.rule.id
@@ -195,15 +196,15 @@ class Fingerprints:
                 wall.rules.remove(ident)
                 del self._memory.watches[ident]
                 self._memory.blocked[rule.rule.pattern] = mono_ms + BLOCKED_MS
-                self._tell("rule_end", f"rule {ident} is withdrawn: {harm}", now_ms)
+                self._tell("rule_end", f"rule {ident} is withdrawn: {harm}", now_ms, ident)
                 continue
             watch.grew = rule.matched.packets - watch.matched
             watch.matched = rule.matched.packets
             if watch.grew >= STILL_MATCHES:
                 wall.rules.prolong(ident, self._config.time_ms)
 
-    def _tell(self, event: str, detail: str, now_ms: int) -> None:
-        self._throttle.line(event, detail)
+    def _tell(self, event: str, detail: str, now_ms: int, rule: int) -> None:
+        self._throttle.line(event, detail, rule=rule)
         self._record(Changes(events=(Event(now_ms, event, None, "auto", detail),)))
 
     # --- for people ---

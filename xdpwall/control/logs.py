@@ -11,14 +11,33 @@ FORMAT = "%(levelname)s %(message)s"
 STAMPED = "%(asctime)s " + FORMAT
 
 
-def set_up(level: int = logging.INFO) -> None:
-    """Log to stderr. Under systemd the journal adds the time, so the lines carry none."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT if "JOURNAL_STREAM" in os.environ else STAMPED))
+def set_up(level: int = logging.INFO, *, instance: str = "") -> None:
+    """Log to the journal where stderr goes there, and to stderr otherwise.
+
+    The journal gets fields (``control.journal``). It adds the time itself, so its lines carry none, nor do those of
+    stderr when journald cannot be reached directly.
+    """
+    handler = _journal(instance)
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter(FORMAT if "JOURNAL_STREAM" in os.environ else STAMPED))
     root = logging.getLogger("xdpwall")
     root.handlers[:] = [handler]
     root.setLevel(level)
     root.propagate = False
+
+
+def _journal(instance: str) -> logging.Handler | None:
+    if "JOURNAL_STREAM" not in os.environ:
+        return None
+    from logging_journald import check_journal_stream  # noqa: PLC0415  (only a service needs it)
+
+    from xdpwall.control.journal import JournalHandler  # noqa: PLC0415
+
+    try:
+        return JournalHandler(instance) if check_journal_stream() else None
+    except (OSError, ValueError):
+        return None  # in a container, say: stderr still goes somewhere
 
 
 class Throttle:
@@ -34,15 +53,24 @@ class Throttle:
         self._most = each_second
         self._counts: dict[str, int] = {}
 
-    def line(self, kind: str, text: str, level: int = logging.INFO) -> None:
-        """Log it, or count it."""
+    def line(self, kind: str, text: str, level: int = logging.INFO, **fields: object) -> None:
+        """Log it, or count it.
+
+        Args:
+            kind: lines of one kind are counted together; in the journal ``XDPWALL_EVENT``.
+            text: the line.
+            level: as in ``logging``.
+            fields: for the journal: ``source``, ``rule``, ``incident``, ``reason``.
+        """
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count <= self._most:
-            self._logger.log(level, "%s", text)
+            self._logger.log(level, "%s", text, extra={"fields": {"event": kind, **fields}})
 
     def second(self) -> None:
         """A second is over: tell the counts, and start anew."""
         for kind, count in self._counts.items():
             if count > self._most:
-                self._logger.info("%s: %d more in this second", kind, count - self._most)
+                self._logger.info(
+                    "%s: %d more in this second", kind, count - self._most, extra={"fields": {"event": kind}}
+                )
         self._counts.clear()

@@ -186,7 +186,9 @@ class Sentinel:
             self._policy.ban_ended(prefix, now_ms)
         for ban in bans:
             self._book.put(ban)
-            self._throttle.line("ban", f"banned {ban.prefix}: {describe(ban)}")
+            self._throttle.line(
+                "ban", f"banned {ban.prefix}: {describe(ban)}", source=ban.prefix, reason=ban.reason
+            )
         events = tuple(Event(now_ms, event, ban.prefix, ban.origin.value, describe(ban)) for ban in bans)
         self._record(Changes(lifted=lifted, bans=tuple(bans), events=events))
 
@@ -236,7 +238,9 @@ class Sentinel:
         self._enter([ban], "collapse", now_ms, lifted=sources)
 
     def _hold_back(self, refusal: Refusal, now_ms: int) -> None:
-        self._throttle.line("held back", f"{refusal.prefix} is not banned: {refusal.why}")
+        self._throttle.line(
+            "held back", f"{refusal.prefix} is not banned: {refusal.why}", source=refusal.prefix
+        )
         self._record(Changes(events=(Event(now_ms, "held_back", refusal.prefix, "auto", refusal.why),)))
 
 
