@@ -13,10 +13,12 @@
 
 /* Written by Python, in aligned 8-byte stores. Durations are ticks. mmap. */
 struct cookie_state {
-    u64 since; /* the tick from which on the stack answers each SYN with a cookie; 0: no cookies */
-    u64 holds; /* what was learned of cookies and timestamps is good for this long; much less than the two minutes */
-    u64 keeps; /* window scale, SACK and ECN: for this long */
-    u64 probe; /* of each listener one SYN in this time goes to the stack, so that all this stays fresh */
+    u64 since;    /* the tick from which on the stack answers each SYN with a cookie; 0: no cookies */
+    u64 holds;    /* what was learned of cookies and timestamps is good for this long; much less than the two minutes */
+    u64 keeps;    /* window scale, SACK and ECN: for this long */
+    u64 probe;    /* of each listener one SYN in this time goes to the stack, so that all this stays fresh */
+    u64 possible; /* 1: this program can send cookies; the load writes it, and no program reads it */
+    u64 spare[3];
 };
 BPF_F_TABLE("array", u32, struct cookie_state, cookie_state, 1, MMAP);
 

@@ -20,7 +20,7 @@ PROBE_MS = 250
 """Of each listener's requests over budget, one in this time goes to the stack."""
 
 _HELPER_MAKE4 = 204
-_SINCE, _HOLDS, _KEEPS, _PROBE = range(4)
+_SINCE, _HOLDS, _KEEPS, _PROBE, _POSSIBLE = range(5)
 
 
 class CookieState:
@@ -50,6 +50,17 @@ class CookieState:
     def is_on(self) -> bool:
         """Whether requests over budget are answered."""
         return self._words[_SINCE] != 0
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the loaded program can send any: the config wants them, and the kernel has them."""
+        return self._words[_POSSIBLE] != 0
+
+    def set_possible(self, possible: bool) -> None:
+        """Write down what was loaded; for the loader alone."""
+        self._words[_POSSIBLE] = int(possible)
+        if not possible:
+            self.turn_off()
 
     def _ticks(self, milliseconds: int) -> int:
         return max(1, milliseconds * self._hz // 1000)

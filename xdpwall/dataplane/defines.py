@@ -66,10 +66,15 @@ def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
         "CHECK_OWN": int(config.checks.own_source),
         "METERS": int(config.meters.enabled),
         "LANES": int(config.lanes.enabled),
-        "COOKIES": int(config.lanes.enabled and config.syncookies.enabled and cookies.are_possible()),
+        "COOKIES": int(sends_cookies(config)),
         **source.defines("SOURCE"),
         **prefix.defines("PREFIX"),
     }
+
+
+def sends_cookies(config: Config) -> bool:
+    """Whether the program can answer with SYN cookies: wanted, and had by this kernel."""
+    return config.lanes.enabled and config.syncookies.enabled and cookies.are_possible()
 
 
 def possible_cpus(text: str | None = None) -> int:

@@ -25,15 +25,17 @@ class FakeLanes:
         self.flows: dict[Flow, int] = {}
         self.proven_keys: set[int] = set()
         self.cookies = False
+        self.cookies_possible = True
         self._lanes: dict[Lane, LaneCount] = {lane: _NONE for lane in Lane if lane is not Lane.CLOSED}
 
     def lanes(self) -> Mapping[Lane, LaneCount]:
         """See :meth:`Dataplane.lanes`."""
         return dict(self._lanes)
 
-    def set_cookies(self, on: bool) -> None:
+    def set_cookies(self, on: bool) -> bool:
         """See :meth:`Dataplane.set_cookies`."""
-        self.cookies = on
+        self.cookies = on and self.cookies_possible
+        return self.cookies
 
     def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
         """See :meth:`Dataplane.set_budgets`."""

@@ -267,8 +267,12 @@ class Dataplane(Protocol):
     def cookies(self) -> bool:
         """Whether connection requests over budget are answered with SYN cookies."""
 
-    def set_cookies(self, on: bool) -> None:
-        """Begin or end answering with SYN cookies.
+    @property
+    def cookies_possible(self) -> bool:
+        """Whether the loaded program can send any: its config wanted them, and the kernel has them."""
+
+    def set_cookies(self, on: bool) -> bool:
+        """Begin or end answering with SYN cookies. Gives whether it does now.
 
         Begun once ``net.ipv4.tcp_syncookies`` is 2: then each listener is answered for as soon as the stack itself has
         sent a cookie for it, and as long as it goes on to.

@@ -85,7 +85,7 @@ _HANDOVER = (
     ("rule", 4),
     ("spare", 8),
 )
-_COOKIE_STATE = (("since", 8), ("holds", 8), ("keeps", 8), ("probe", 8))
+_COOKIE_STATE = (("since", 8), ("holds", 8), ("keeps", 8), ("probe", 8), ("possible", 8), ("spare", 24))
 _ANSWER = (
     *((name, 4) for name in ("tag", "seen", "cookie", "stamped", "scaled", "sacked", "ecn")),
     ("probed", 4),
@@ -169,7 +169,7 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("handovers", ARRAY, 4, 88, _HANDOVER, mmap=True),
     MapLayout("stages", PROG_ARRAY, 4, 4),
     MapLayout("stages_jumbo", PROG_ARRAY, 4, 4),
-    MapLayout("cookie_state", ARRAY, 4, 32, _COOKIE_STATE, mmap=True),
+    MapLayout("cookie_state", ARRAY, 4, 64, _COOKIE_STATE, mmap=True),
     MapLayout("answers", ARRAY, 4, 64, _ANSWER, mmap=True),
     MapLayout("probes", ARRAY, 4, 8, mmap=True),
     MapLayout("samples", RINGBUF, 0, 0),

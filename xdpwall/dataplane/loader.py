@@ -225,6 +225,7 @@ class _Builder:
                     warnings.append(done.warning)
             # Last: a load that was refused midway has not changed what the wall is.
             wall.write_meta(self._meta)
+            wall.cookie_state.set_possible(defines.sends_cookies(self._config))
         self._write_down(paths, warnings)
         return attachments
 

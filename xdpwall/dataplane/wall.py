@@ -242,17 +242,28 @@ class Wall:
     @property
     def cookies(self) -> bool:
         """See :class:`Dataplane`."""
-        return CookieState(self._array("cookie_state"), self._meta.hz).is_on
+        return self.cookie_state.is_on
 
-    def set_cookies(self, on: bool) -> None:
+    @property
+    def cookies_possible(self) -> bool:
         """See :class:`Dataplane`."""
-        state = CookieState(self._array("cookie_state"), self._meta.hz)
-        if on:
+        return self.cookie_state.is_possible
+
+    def set_cookies(self, on: bool) -> bool:
+        """See :class:`Dataplane`."""
+        state = self.cookie_state
+        if on and state.is_possible:
             self._lanes.shut_gate(Lane.TCP, True)
             state.turn_on(self._clock.now())
         else:
             state.turn_off()
             self._lanes.shut_gate(Lane.TCP, False)
+        return state.is_on
+
+    @property
+    def cookie_state(self) -> CookieState:
+        """What the program is told of SYN cookies."""
+        return CookieState(self._array("cookie_state"), self._meta.hz)
 
     def set_budgets(self, lanes: LanesConfig, proof: ProofConfig) -> None:
         """See :class:`Dataplane`."""
@@ -274,7 +285,9 @@ class Wall:
     def watch_events(self) -> list[WatchEvent]:
         """See :class:`Dataplane`."""
         if self._watch is None:
-            self._watch = WatchRings(self._array("watch_events"), self._array("watch_states"), self._meta.cpus)
+            self._watch = WatchRings(
+                self._array("watch_events"), self._array("watch_states"), self._meta.cpus
+            )
         return self._watch.drain()
 
     def program_fd(self, interface: str) -> int:
