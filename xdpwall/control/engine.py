@@ -29,6 +29,8 @@ from xdpwall.control.results import State
 from xdpwall.control.sentinel import Sentinel
 from xdpwall.control.sockets import SocketWatch
 from xdpwall.control.store import Store
+from xdpwall.control.syncookies import SynCookies
+from xdpwall.control.sysctl import Memory, Sysctls
 from xdpwall.control.traffic import Traffic
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey
@@ -96,6 +98,7 @@ class Engine:
         )
         self._sockets = None if look is None else SocketWatch(look, clock, self.health)
         self._lane_record = LaneRecord(store, clock)
+        self.cookies = None if paths is None else self._syn_cookies(config, paths)
         self.incidents = incident_setup.build(
             config, store, clock, self.book, self.guard, record=self._record, paths=paths
         )
@@ -127,6 +130,8 @@ class Engine:
         self._strikes = self._lapsed = ()
         mended = self._reconciler.start(wall)
         self._reconciler.tell(mended)
+        if self.cookies is not None:
+            self.cookies.start(wall)
         self.incidents.start(wall)
         self._comparison.put_off(self.config.tick.reconcile_ms * 1_000_000)
         event = Event(self.clock.wall_ms(), "start", None, "", mended.words())
@@ -136,6 +141,8 @@ class Engine:
     def close(self, reason: str) -> None:
         """Write down that we stop, and let go of the wall. It stays up."""
         self._lane_record.close()
+        if self.cookies is not None:
+            self.cookies.close(self.wall)
         self.incidents.close()
         self.commit(Changes(events=(Event(self.clock.wall_ms(), "stop", None, "", reason),)))
         self.keeper.close()
@@ -147,6 +154,16 @@ class Engine:
         if changes.allowed or changes.disallowed:
             self.sentinel.respare()
         return self.store.submit(changes)
+
+    def _syn_cookies(self, config: Config, paths: Paths) -> SynCookies:
+        return SynCookies(
+            config,
+            self.clock,
+            self.health,
+            record=self._record,
+            memory=Memory(paths.state),
+            sysctls=Sysctls(),
+        )
 
     def _record(self, changes: Changes) -> None:
         self.commit(changes)
@@ -168,6 +185,8 @@ class Engine:
             return
         try:
             self.traffic.update(wall.verdicts(), mono_ns)
+            if self.cookies is not None:
+                self.cookies.step(wall, self.traffic.counts)
             self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
             samples = wall.samples()
             self.fingerprints.step(wall, samples, now_ms, mono_ns)
@@ -207,6 +226,8 @@ class Engine:
         self.keeper.look(self.config.interfaces)
         self._check_store()
         self._check_limits()
+        if self.cookies is not None:
+            self.cookies.second(self.wall)
         self._record_lanes()
         self._follow_incident()
         self.throttle.second()
@@ -303,6 +324,8 @@ class Engine:
         changed, needs_load = settings.differences(self.config, config)
         self.config, self._digest = config, config.dataplane_digest()
         self.desk.ban_time_ms = config.bans.time_ms
+        if self.cookies is not None:
+            self.cookies.configure(config)
         self.guard.min_prefix_v4 = config.bans.min_prefix_v4
         self.guard.min_prefix_v6 = config.bans.min_prefix_v6
         now = self.clock.wall_ms()

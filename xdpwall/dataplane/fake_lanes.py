@@ -25,7 +25,7 @@ class FakeLanes:
         self.flows: dict[Flow, int] = {}
         self.proven_keys: set[int] = set()
         self.cookies = False
-        self.cookies_possible = True
+        self.cookies_possible = False
         self._lanes: dict[Lane, LaneCount] = {lane: _NONE for lane in Lane if lane is not Lane.CLOSED}
 
     def lanes(self) -> Mapping[Lane, LaneCount]:

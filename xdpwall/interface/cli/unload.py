@@ -30,9 +30,13 @@ def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path |
         from xdpwall.config import Config
 
         names = Config.load(config_path).interfaces
+    from xdpwall.control import syncookies
     from xdpwall.dataplane import loader
 
     report = loader.unload(settings.paths, list(names) or None)
+    if report.removed:
+        for line in syncookies.restore(settings.paths):
+            note(line)
     if settings.json:
         emit_json({"instance": report.instance, "interfaces": report.interfaces, "removed": report.removed})
     else:
