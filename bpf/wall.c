@@ -157,6 +157,8 @@ int rules_stage(struct xdp_md *ctx)
     struct packet p = {};
     if (!take_over(ctx, &p))
         return PASS_VERDICT;
+    if (p.fragment == FIRST_FRAGMENT)
+        p.lane = LANE_FRAGMENT; /* as in over_budget */
     hand_back(&p, matches_rule(ctx, &p));
     stages.call(ctx, STAGE_OVER);
     return PASS_VERDICT;

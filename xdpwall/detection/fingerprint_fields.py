@@ -67,7 +67,7 @@ _MISSING: Mapping[Lane, tuple[str, ...]] = {
     Lane.TCP: (),
     Lane.UDP: (*_TCP_ONLY, "sequence", "sequence_low"),
     Lane.ICMP: (*_TCP_ONLY, "target_port"),
-    Lane.FRAGMENT: (*_TCP_ONLY, "sequence", "sequence_low", "source_port", "target_port"),
+    Lane.FRAGMENT: (*_TCP_ONLY, "sequence", "sequence_low"),
     Lane.OTHER: (*_TCP_ONLY, "sequence", "sequence_low", "source_port", "target_port"),
 }
 

@@ -65,7 +65,7 @@ def usual(terms: Terms, lane: Lane) -> float:
             product *= _drawn(column, value, lane)
         elif column == _LENGTH:
             content = min(content, 0.5 if lane in _TCP_LANES else 0.1)
-        elif column == _TARGET_PORT and lane in (Lane.UDP, *_TCP_LANES):
+        elif column == _TARGET_PORT and lane in (Lane.UDP, Lane.FRAGMENT, *_TCP_LANES):
             continue  # the service itself
         elif column == _SOURCE_PORT:
             product *= _port(value, terms.values.get(_TARGET_PORT), lane)
@@ -125,8 +125,8 @@ def _drawn(column: int, value: int, lane: Lane) -> float:
 def _port(value: int, target: int | None, lane: Lane) -> float:
     if lane is Lane.ICMP:  # type and code
         return {0x0800: 1.0, 0x8000: 1.0, 0x0000: 0.1, 0x8100: 0.1}.get(value, 0.2)
-    if lane not in (Lane.UDP, *_TCP_LANES):
-        return 1.0
+    if lane not in (Lane.UDP, Lane.FRAGMENT, *_TCP_LANES) or value == 0:
+        return 1.0  # later fragments have none
     # NTP, IKE, SIP, syslog: clients that send from the very port that they send to.
     return 0.3 if value == target else 1e-3
 
