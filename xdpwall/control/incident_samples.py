@@ -97,7 +97,7 @@ class SampleFile:
                 blocks.InterfaceDescription,
                 link_type=1,
                 snaplen=0,
-                options={"if_description": "in front of the wall", "if_tsresol": 6},
+                options={"if_description": "in front of the wall"},
             )
             self._writer = FileWriter(self._stream, section)
         for at, sample in samples:
@@ -107,7 +107,8 @@ class SampleFile:
                 options={"opt_comment": f"{verdict}: {sample.reason.label}; {sample.lane.label} lane"},
             )
             packet.interface_id = 0
-            packet.timestamp = at
+            # The library's ``timestamp`` can only be read; microseconds are the default of the format.
+            packet.timestamp_high, packet.timestamp_low = divmod(round(at * 1_000_000), 1 << 32)
             packet.packet_data = sample.head[: sample.captured]
             packet.packet_len = sample.length
             self._writer.write_block(packet)
