@@ -68,6 +68,7 @@ class Ops:
         self._ops.update(RuleOps(engine).all())
         self._ops.update(IncidentOps(engine.store).all())
         self.overview = Overview(engine, self.watcher, self._ops)
+        self._ops["lanes"] = self.overview.lanes
 
     async def handle(self, op: str, args: dict[str, Any]) -> Result:
         """Carry out one checked request.

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One answer with all that a live screen shows, and no more: a million sources cost it no more than twenty.
 
-It is made of the other ops' parts. What another part of the controller adds (lanes, incidents, origins) is in it as
-soon as that part is there; its absence leaves the key out.
+It is made of the other ops' parts. Where incidents are not kept, or no wall is loaded, their keys are left out.
 """
 
 from __future__ import annotations
@@ -14,8 +13,16 @@ from typing import Any
 from xdpwall.control import protocol, views
 from xdpwall.control.engine import Engine
 from xdpwall.control.knocks import BanRows
+from xdpwall.control.lane_rates import LaneRates
 from xdpwall.control.peer import may_write
-from xdpwall.control.results import ActiveBanResult, ActiveSourceResult, OverviewResult, ReasonResult
+from xdpwall.control.results import (
+    ActiveBanResult,
+    ActiveSourceResult,
+    GeoFilesResult,
+    LanesResult,
+    OverviewResult,
+    ReasonResult,
+)
 from xdpwall.control.trend import Trend
 from xdpwall.control.watcher import Watcher
 from xdpwall.dataplane.interface import Dataplane
@@ -23,6 +30,7 @@ from xdpwall.detection.knocking import Knocks
 from xdpwall.detection.rates import Rates
 from xdpwall.detection.top import SortBy, SourceRow, top
 from xdpwall.detection.within import only_within
+from xdpwall.errors import DataplaneError, StoreError
 from xdpwall.model import Ban, Prefix
 from xdpwall.snapshot import MeterSnapshot
 
@@ -44,6 +52,7 @@ class Overview:
         self._watcher = watcher
         self._ops = ops
         self._bans = BanRows(engine.clock)
+        self._lanes = LaneRates()
         self.trend = Trend()
 
     def second(self) -> None:
@@ -51,6 +60,15 @@ class Overview:
         info = self._engine.keeper.info
         self.trend.add(self._engine.traffic.rates("none" if info is None else info.policy))
         self._bans.idle()
+        if self._engine.wall is not None:
+            try:
+                self._lanes.update(self._engine.wall.lanes(), self._engine.clock.mono_ns())
+            except DataplaneError as error:
+                self._engine.throttle.line("lanes", f"the lanes cannot be read: {error.message}")
+
+    async def lanes(self, _: dict[str, Any]) -> LanesResult:
+        """The op ``lanes``."""
+        return LanesResult(lanes=self._lanes.rows(self._engine.config.lanes))
 
     async def answer(self, args: dict[str, Any]) -> OverviewResult:
         """The op ``overview``; arguments as in :data:`protocol.OPS`."""
@@ -66,6 +84,9 @@ class Overview:
             metered=0,
             bans=[],
             reasons=self._reasons(),
+            geo=GeoFilesResult(
+                database=engine.config.geo.database, asn_database=engine.config.geo.asn_database
+            ),
         )
         if wall is not None:
             knocks = await self._bans.look(wall)
@@ -76,12 +97,15 @@ class Overview:
         return result
 
     async def _others(self, result: OverviewResult, args: dict[str, Any]) -> None:
-        lanes, incidents = self._ops.get("lanes"), self._ops.get("incident.list")
-        if lanes is not None and self._engine.wall is not None:
-            result["lanes"] = (await lanes(_defaults("lanes")))["lanes"]
+        if self._engine.wall is not None:
+            result["lanes"] = self._lanes.rows(self._engine.config.lanes)
+        incidents = self._ops.get("incident.list")
         if incidents is not None and args["incidents"]:
-            found = await incidents(_defaults("incident.list"))
-            result["incidents"] = found["incidents"][: args["incidents"]]
+            try:
+                found = await incidents(protocol.check_args("incident.list", {"limit": args["incidents"]}))
+                result["incidents"] = found["incidents"]
+            except StoreError:
+                pass  # the database cannot be read: status says so, and the rest is worth seeing all the same
 
     def _reasons(self) -> list[ReasonResult]:
         """Verdicts of all interfaces together, the busiest first."""
@@ -188,11 +212,6 @@ class Overview:
         live = [ban for ban in found.values() if not ban.is_over(now)]
         live.sort(key=lambda ban: (self._bans.pps(ban.prefix, knocks), ban.created_ms), reverse=True)
         return [self._bans.row(wall, ban, knocks, now) for ban in live[:limit]]
-
-
-def _defaults(op: str) -> dict[str, Any]:
-    """The arguments of another op that this controller may have or not."""
-    return protocol.check_args(op, {}) if op in protocol.OPS else {}
 
 
 def _metered(

@@ -138,6 +138,7 @@ OPS: Mapping[str, Mapping[str, Field]] = {
         "sort": Field(_choice(*SORTS), default="pps"),
     },
     "verdicts": {},
+    "lanes": {},
     "overview": {
         "sources": Field(_whole(0, 500), default=20),
         "sort": Field(_choice(*SORTS), default="pps"),

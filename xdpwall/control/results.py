@@ -263,6 +263,29 @@ class TrendResult(TypedDict):
     dropped_bps: list[int]
 
 
+class LaneResult(TypedDict):
+    """One lane, per second. ``budget_pps`` and ``budget_bps`` of 0 mean that there is none.
+
+    ``over_pps``: found the budget spent and needed proof. ``dropped_pps``: had none. ``passed_on_proof_pps``: known
+    flows beyond the gate, and what was over budget and had another proof.
+    """
+
+    lane: str
+    pps: int
+    bps: int
+    budget_pps: int
+    budget_bps: int
+    over_pps: int
+    dropped_pps: int
+    passed_on_proof_pps: int
+
+
+class LanesResult(TypedDict):
+    """``lanes``."""
+
+    lanes: list[LaneResult]
+
+
 class ReasonResult(TypedDict):
     """Packets with one verdict, all interfaces together."""
 
@@ -307,6 +330,13 @@ class ActiveBanResult(BanResult):
     dropped_pps: int
 
 
+class GeoFilesResult(TypedDict):
+    """Databases that the configuration names; empty for none. Who shows origins looks them up, not the controller."""
+
+    database: str
+    asn_database: str
+
+
 class OverviewResult(TypedDict):
     """``overview``: all that a live screen shows. Keys of parts that are not there are missing.
 
@@ -322,8 +352,9 @@ class OverviewResult(TypedDict):
     metered: int
     bans: list[ActiveBanResult]
     reasons: list[ReasonResult]
-    lanes: NotRequired[list[dict[str, Any]]]
+    lanes: NotRequired[list[LaneResult]]
     incidents: NotRequired[list[dict[str, Any]]]
+    geo: GeoFilesResult
 
 
 class PingResult(TypedDict):

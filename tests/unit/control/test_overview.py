@@ -10,12 +10,18 @@ from typing import Any
 import pytest
 
 from tests.unit.control.conftest import Rig
+from xdpwall.config_lanes import LanesConfig
+from xdpwall.control.lane_rates import LaneRates
 from xdpwall.control.overview import Overview
 from xdpwall.control.peer import set_may_write
 from xdpwall.control.protocol import check_args
 from xdpwall.control.trend import SECONDS, Trend
 from xdpwall.control.watcher import FORGET_NS, Watcher
-from xdpwall.errors import InputError
+from xdpwall.dataplane.interface import Count, LaneCount
+from xdpwall.errors import InputError, StoreError
+from xdpwall.lanes import Lane
+
+SECOND = 1_000_000_000
 
 
 class Screen:
@@ -52,7 +58,6 @@ def test_the_busiest_sources_with_their_verdicts(screen: Screen) -> None:
     screen.second(("198.51.100.1", 500), ("198.51.100.2", 900), ("2001:db8::1", 100), ("198.51.100.3", 5))
     rig.ban("203.0.113.9")
     answer = screen.ask(sources=3)
-    assert not answer.keys() & {"lanes", "incidents"}, "nobody has registered these"
     rows = [(row["source"], row["pps"], row["verdict"]) for row in answer["sources"]]
     assert rows == [
         ("198.51.100.2", 900, "passed"),
@@ -112,18 +117,46 @@ def test_many_bans_cost_no_more_than_those_shown(screen: Screen) -> None:
     assert answer["bans"][0]["prefix"] == "203.0.113.9", "the newest first while none drops anything"
 
 
-def test_what_other_parts_add(screen: Screen) -> None:
-    async def lanes(_: dict[str, Any]) -> dict[str, Any]:
-        return {"lanes": [{"lane": "syn", "pps": 1}]}
+def test_lanes_and_incidents(screen: Screen) -> None:
+    async def incidents(args: dict[str, Any]) -> dict[str, Any]:
+        return {"incidents": [{"id": 3}, {"id": 2}, {"id": 1}][: args["limit"]]}
 
-    screen.ops["lanes"] = lanes
+    async def broken(_: dict[str, Any]) -> dict[str, Any]:
+        raise StoreError("the disk is gone")
+
+    assert "incidents" not in screen.ask()
+    screen.ops["incident.list"] = incidents
     set_may_write(False)
     try:
-        answer = screen.ask()
+        answer = screen.ask(incidents=2)
     finally:
         set_may_write(True)
-    assert answer["lanes"] == [{"lane": "syn", "pps": 1}]
+    assert answer["incidents"] == [{"id": 3}, {"id": 2}]
     assert not answer["may_write"]
+    assert [lane["lane"] for lane in answer["lanes"]] == [lane.label for lane in Lane]
+    assert answer["lanes"][Lane.SYN]["budget_pps"] == screen.rig.config.lanes.syn.pps
+    screen.ops["incident.list"] = broken
+    assert "incidents" not in screen.ask()
+
+
+def lane(seen: int, over: int = 0, dropped: int = 0, known: int = 0) -> dict[Lane, LaneCount]:
+    parts = (Count(number, number * 100) for number in (seen, over, dropped, known))
+    return {Lane.UDP: LaneCount(*parts)}
+
+
+def test_rates_of_lanes() -> None:
+    rates, config = LaneRates(), LanesConfig()
+    rates.update(lane(1_000), SECOND)
+    assert rates.rows(config)[Lane.UDP]["pps"] == 0
+    rates.update(lane(31_000, 20_000, 15_000, 4_000), 3 * SECOND)
+    row = rates.rows(config)[Lane.UDP]
+    assert (row["pps"], row["bps"], row["budget_pps"]) == (15_000, 12_000_000, config.udp.pps)
+    assert (row["over_pps"], row["dropped_pps"], row["passed_on_proof_pps"]) == (10_000, 7_500, 4_500)
+    rates.update(lane(5), 4 * SECOND)
+    assert rates.rows(config)[Lane.UDP]["pps"] == 0, "another wall"
+    rates.update(lane(9), 60 * SECOND)
+    assert rates.rows(config)[Lane.UDP]["pps"] == 0, "nobody looked for long"
+    assert rates.rows(LanesConfig(enabled=False))[Lane.UDP]["budget_pps"] == 0
 
 
 def test_reasons_and_trend(screen: Screen) -> None:

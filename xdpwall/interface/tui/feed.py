@@ -14,6 +14,7 @@ from typing import Any
 from xdpwall.clock import Clock, SystemClock
 from xdpwall.control.client import Connection
 from xdpwall.errors import NoControllerError, XdpwallError
+from xdpwall.interface.tui.places import Places
 from xdpwall.paths import Paths
 
 Answer = Mapping[str, Any]
@@ -65,6 +66,7 @@ class Feed:
         self._interval = interval
         self._clock = clock or SystemClock()
         self._connection: Connection | None = None
+        self._places = Places(paths)
         self._pid: int | None = None
         self._restarted_ms: int | None = None
         self._heard_ns = self._clock.mono_ns()
@@ -99,6 +101,7 @@ class Feed:
             self._hang_up()
             return News(None, error, 0, self._restarted_ms)
         self._heard_ns = self._clock.mono_ns()
+        self._places.fill(answer)
         pid = answer["status"]["controller"].get("pid")
         if self._pid is not None and pid != self._pid:
             self._restarted_ms = answer["at_ms"]

@@ -54,7 +54,7 @@ def look_up(settings: Settings, key: str) -> Details:
 
 
 def _record(settings: Settings, key: str) -> dict[str, Any]:
-    answer = client.call(settings.paths, "incident.show", id=int(key))
+    answer = client.call(settings.paths, "incident.show", id=key)
     found: dict[str, Any] = answer.get("incident", answer)
     return found
 
