@@ -41,6 +41,8 @@ _ONE_BUFFER = 3_000
 _FINE = 20
 _FAR_AHEAD = 1 << 50
 """In units of 2^-20 ticks: budgets that are spent until then are spent for weeks."""
+_PORTS, _LISTENS = 65_536, 0x80
+_V4_MAPPED = bytes(10) + b"\xff\xff"
 _NOT_COPIED = frozenset({"verdicts", "handovers", "samples"})
 _BY_COPY = frozenset({layout.HASH, layout.LPM_TRIE})
 
@@ -163,6 +165,24 @@ class Twin:
             self._egress = sys_bpf.prog_load(code, "xdpwall_egress", prog_type=sys_bpf.PROG_TYPE_SCHED_CLS)
             self._fds.append(self._egress)
         sys_bpf.test_run(self._egress, frame)
+
+    def open_ports(self) -> tuple[frozenset[int], frozenset[int]]:
+        """TCP and UDP ports where somebody listens, as the twin was told."""
+        with Opened(self._pins, "ports") as maps:
+            table = maps["ports"].memory[: 2 * _PORTS]
+        tcp, udp = (
+            frozenset(port for port in range(_PORTS) if table[at + port] & _LISTENS) for at in (0, _PORTS)
+        )
+        return tcp, udp
+
+    def own_addresses(self) -> frozenset[bytes]:
+        """Addresses of this host as the twin was told, packed, with the broadcast addresses of its networks."""
+        table = self._pins.open_map("own")
+        try:
+            keys = list(sys_bpf.map_keys(table, 16))
+        finally:
+            os.close(table)
+        return frozenset(key[12:] if key.startswith(_V4_MAPPED) else key for key in keys)
 
     def spend_budgets(self) -> None:
         """Leave nothing of any lane's or port's budget, as in the middle of a flood."""
