@@ -7,7 +7,7 @@
  * there is room while it is less than `depth` ahead. One word, one atomic add a passed packet, right after any idle time.
  * (The generic cell rate algorithm, ITU-T I.371, with the theoretical arrival time as its only state.)
  *
- * The gate, a quarter of the budget that each CPU hands out by itself, is all that a quiet lane ever meets. The rest is in
+ * The gate, a small part of the budget that each CPU hands out by itself, is all that a quiet lane ever meets. The rest is in
  * over.h.
  */
 #ifndef XDPWALL_LANES_H

@@ -15,7 +15,8 @@ _FINE = 20
 _BYTE_SHIFT = 16
 """A byte's cost has so many more bits (BYTE_SHIFT)."""
 _GATE_SHARE = 4
-"""The gate hands out this part of a budget."""
+"""The gate hands out this part of a budget at most, and no more packets than closed ports may have: it cannot tell
+them from others."""
 _LEAST_TICKS = 2
 """No burst is shorter: the clock only moves by whole ticks."""
 _LEAST_PACKETS = 4
@@ -42,10 +43,11 @@ def pack(lanes: LanesConfig, hz: int, cpus: int) -> bytes:
         cpus: possible CPUs: the gate is divided among them.
     """
     entries = [BUDGET.pack(0, 0, 0, 0, 0, 0)] * BUDGETS
+    closed = _cost(hz << _FINE, lanes.closed.pps)
     for lane in Lane:
-        entries[lane] = _entry(getattr(lanes, lane.label), lanes.burst_ms, hz, cpus)
+        entries[lane] = _entry(getattr(lanes, lane.label), closed, lanes.burst_ms, hz, cpus)
     for number, budget in enumerate(lanes.ports, LANE_SLOTS):
-        entries[number] = _entry(budget, lanes.burst_ms, hz, cpus)
+        entries[number] = _entry(budget, closed, lanes.burst_ms, hz, cpus)
     return b"".join(entries)
 
 
@@ -58,14 +60,14 @@ def port_entries(lanes: LanesConfig) -> list[PortEntry]:
     return found
 
 
-def _entry(budget: Budget, burst_ms: int, hz: int, cpus: int) -> bytes:
+def _entry(budget: Budget, closed: int, burst_ms: int, hz: int, cpus: int) -> bytes:
     packet = _cost(hz << _FINE, budget.pps)
     # A frame's cost is its length times this; it must stay below 2^63 for 64 KiB.
     byte = min(_cost(hz * 8 << (_FINE + _BYTE_SHIFT), budget.bps), 1 << 46)
     least = max(_LEAST_TICKS << _FINE, packet * _LEAST_PACKETS)
     depth = max(burst_ms * (hz << _FINE) // 1000, least)
-    share = _GATE_SHARE * cpus
-    return BUDGET.pack(packet, byte, depth, packet * share, byte * share, depth)
+    gate = max(packet * _GATE_SHARE, closed) * cpus
+    return BUDGET.pack(packet, byte, depth, gate, byte * _GATE_SHARE * cpus, max(depth, gate))
 
 
 def _cost(units_a_second: int, limit: int) -> int:
