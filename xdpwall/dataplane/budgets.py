@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from xdpwall.config_lanes import Budget, LanesConfig, ProofConfig
 from xdpwall.dataplane.layout import BUDGETS, LANE_SLOTS
 from xdpwall.lanes import Lane
+
+if TYPE_CHECKING:
+    from xdpwall.config_lanes import Budget, LanesConfig, ProofConfig
 
 _FINE = 20
 """A packet's cost is in 2^-20 ticks (FINE)."""

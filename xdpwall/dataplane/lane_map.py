@@ -7,7 +7,6 @@ import struct
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from xdpwall.config_lanes import LanesConfig
 from xdpwall.dataplane import budgets
 from xdpwall.dataplane.interface import Count, LaneCount
 from xdpwall.dataplane.layout import BUDGET_WORDS, LANE_SLOTS, RULES_UNTIL, SHUT
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from xdpwall.config_lanes import LanesConfig
     from xdpwall.dataplane.mapped import MappedArray
 
 _COUNTS = struct.Struct("<6Q16x2Q48x")
