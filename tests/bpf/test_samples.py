@@ -95,6 +95,7 @@ def test_each_verdict_is_shown_with_its_reason(talk: Talk) -> None:
 def test_bans_are_shown_now_and_then(talk: Talk) -> None:
     """Only in one of sixteen ticks: so it is tried until one comes."""
     talk.wall.bans.put(Prefix.parse("192.0.2.99"), 60_000)
+    samples: list[Sample] = []
     frame = frame4(source="192.0.2.99")
     for _ in range(2_000):
         talk.probe.push(frame, repeat=1_000)

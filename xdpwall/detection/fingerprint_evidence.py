@@ -24,7 +24,7 @@ from xdpwall.sample import Sample
 
 ATTACK_MS = 1_500
 """Only what an attack sent lately counts: it may have changed."""
-ATTACK_MOST = 512
+ATTACK_MOST = 384
 GOOD_MOST = 4_096
 """Known-good packets kept for a lane; when full, a new one takes the place of any."""
 DOUBT_MS = 3_000

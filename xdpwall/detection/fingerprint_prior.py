@@ -22,7 +22,8 @@ _TCP_LANES = (Lane.SYN, Lane.TCP)
 _RST = 0x04
 _USUAL_FLAGS = {Lane.SYN: (0x02, 0xC2), Lane.TCP: (0x10, 0x11, 0x18, 0x19)}
 """SYN, with and without the bits of ECN; ACK, and what goes with it in a connection."""
-_CONTENT_BITS = 16.0
+_CONTENT_BITS = {Lane.ICMP: 2.0}
+"""No content tells more than 16 bits; that of pings next to nothing, for each system fills all of its pings alike."""
 
 _TTL_MASS = (
     (1, 35, 0.02),
@@ -78,7 +79,7 @@ def usual(terms: Terms, lane: Lane) -> float:
             content = min(content, max(0.1, _mass(_LENGTH_MASS, span)))
         else:
             product *= _mass(_PORT_MASS, span)
-    content = min(content, math.exp2(-min(payload_bits, _CONTENT_BITS)))
+    content = min(content, math.exp2(-min(payload_bits, _CONTENT_BITS.get(lane, 16.0))))
     # Stacks are few, and each sends the same options in all its SYNs: alone they hardly tell anything.
     stack = min(stack, 0.3 if options_bits else 1.0)
     return stack * content * product

@@ -29,7 +29,7 @@ from xdpwall.lanes import Lane
 PRIOR_WEIGHT = 20
 LEAST_BOUND = 1e-4
 """A limit of 0 on collateral can never be proven; this is what counts as kept then."""
-ORDINARY = 1 / 16
+ORDINARY = 1 / 8
 """A rule whose fields are together more usual than this describes traffic, not an attack."""
 ORDINARY_SYN = 1 / 100
 """Of connection requests: without a rule a real one over budget still gets a SYN cookie, with it nothing."""
@@ -38,8 +38,8 @@ _JOINT = 0.98
 _RANGE_SHARE = 0.995
 _RANGE_BITS = 1.0
 _SEEDS_A_COLUMN = 4
-_SECOND_SEEDS = 12
-_RETRIES = 6
+_SEEDS, _SECOND_SEEDS = 64, 8
+_RETRIES = 4
 
 Sources = npt.NDArray[np.uint64]
 """Something that differs between sources, one for each packet."""
@@ -141,7 +141,7 @@ class _Hunt:
     def best(self) -> _Candidate | None:
         """The safe candidate that covers most."""
         everything = np.ones(len(self._attack), np.bool_)
-        seeds = self._seeds(everything)
+        seeds = self._seeds(everything)[:_SEEDS]
         candidates = [self._describe(everything), *(self._describe(rows) for rows in seeds)]
         tried = [candidate for candidate in candidates if candidate is not None]
         chosen = _widest(tried)
@@ -194,7 +194,8 @@ class _Hunt:
     def _constants(self, table: Matrix) -> dict[int, int]:
         """Fields with one value in nearly all packets; those that tell most first, while nearly all keep matching."""
         # A value that more than half have is the median.
-        middle = np.sort(table, axis=0)[len(table) // 2]
+        half = len(table) // 2
+        middle = np.partition(np.ascontiguousarray(table.T), half, axis=1)[:, half]
         shares = (table == middle).mean(axis=0)
         fixed = [column for column in self._columns if shares[column] >= _SAME]
         fixed.sort(key=lambda column: -bits(column, int(middle[column]), self._lane))
