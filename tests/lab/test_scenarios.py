@@ -14,7 +14,7 @@ import pytest
 from xdpwall.errors import NotFoundError
 from xdpwall.lab import api, report, run
 from xdpwall.lab.progress import Sample, Silent
-from xdpwall.lab.scenario import Marks
+from xdpwall.lab.scenario import Attack, Marks, Pulse, Storm
 from xdpwall.lab.scenarios import REGISTRY
 
 # What others read of the result.
@@ -74,7 +74,7 @@ def test_a_quiet_day_drops_nothing() -> None:
 def test_a_botnet_is_stopped() -> None:
     """The real scenario, smaller: fewer bots, so that a slow machine can push them at their full rate."""
     full = REGISTRY["labour2019"]
-    assert full.attack is not None
+    assert isinstance(full.attack, Attack)
     attack = dataclasses.replace(
         full.attack,
         pps=60_000,
@@ -90,7 +90,7 @@ def test_a_botnet_is_stopped() -> None:
     heavy, thin = result["attack"]["classes"]["heavy"], result["attack"]["classes"]["thin"]
     assert heavy["sources"] == 100
     assert heavy["recall"] > 0.5
-    assert thin["dropped"] <= 0.01 * thin["sent"], "thin bots are under every limit"
+    assert thin["recall"] > 0.5, "under every limit per source; the budgets of the lanes hold them"
     assert result["wall"]["agrees"], "behind the wall and in it the same is counted"
     assert result["bans"] >= 90
     assert [c["code"] for c in result["attack"]["countries"][:2]] == ["RU", "BR"]
@@ -125,3 +125,63 @@ def test_every_scenario_is_listed() -> None:
     assert {"quiet", "labour2019"} <= listed.keys()
     assert listed["labour2019"]["sources"] == 20_000
     assert all(row["summary"] and row["marks"] for row in listed.values())
+
+
+@pytest.mark.parametrize("name", ["syn-spoofed-v6", "udp-open", "dns-fragmented", "carpet", "pulse", "mixed"])
+def test_a_storm_runs(name: str) -> None:
+    """Sent as it says, counted alike on both sides, beside users of every kind. Speed is not judged.
+
+    What the packets of every scenario look like is in test_shapes.py; here is one of each way to send them.
+    """
+    full = REGISTRY[name]
+    assert isinstance(full.attack, Storm)
+    storm = dataclasses.replace(full.attack, pps=20_000, pulse=full.attack.pulse and Pulse(0.4, 0.4))
+    result = run.run(
+        dataclasses.replace(full, attack=storm, seconds=1.2, at_most_seconds=1.2, baseline_seconds=0.5),
+        Watcher(),
+    )
+    keeps_the_contract(result)
+    attack = result["attack"]
+    assert attack["sent"] > 1_000
+    if storm.pulse:
+        assert attack["sent"] < 20_000 * 0.95, "a pause between two waves"
+    assert set(attack["classes"]) == {stream.name for stream in storm.streams}
+    assert all(row["sent"] for row in attack["classes"].values())
+    assert sum(attack["protocols"].values()) >= attack["sent"]
+    assert result["wall"]["agrees"]
+    assert result["legit"]["by_kind"].keys() >= {"newcomer", "http", "stream", "dns", "ping", "host_ping"}
+    assert result["legit"]["attempted"] == sum(k["attempted"] for k in result["legit"]["by_kind"].values())
+
+
+def test_a_series_is_one_table() -> None:
+    """Two runs by the command line: an object with both, and the exit code of the worse."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "xdpwall",
+            "lab",
+            "run",
+            "quiet",
+            "udp-closed",
+            "--seconds",
+            "1",
+            "-o",
+            "json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    found = json.loads(done.stdout)
+    assert [run["name"] for run in found["runs"]] == ["quiet", "udp-closed"]
+    for one in found["runs"]:
+        keeps_the_contract(one)
+    assert found["passed"] is all(one["passed"] for one in found["runs"])
+    assert done.returncode == (0 if found["passed"] else 1), done.stderr
+
+
+def test_a_series_with_an_unknown_name_runs_nothing() -> None:
+    with pytest.raises(NotFoundError, match="teapot"):
+        api.run_series(["quiet", "teapot"])

@@ -59,7 +59,7 @@ def is_fragment(packet: Any) -> bool:
     """More follow, or it is not the first."""
     if packet.version == 4:
         return bool(packet.frag or packet.flags.MF)
-    return packet.nh == 44
+    return int(packet.nh) == 44
 
 
 def ident(packet: Any) -> int:
@@ -143,6 +143,7 @@ def test_fragments_belong_together() -> None:
     found = [parsed(data) for data in packets("dns-fragmented", count=301)]
     assert all(is_fragment(packet) for packet in found)
     at = 0
+    first = found[0]
     for packet in found:
         if offset(packet) == 0:
             at = 0
