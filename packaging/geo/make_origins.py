@@ -60,7 +60,7 @@ def main() -> None:
             name="ip-location-db geo-whois-asn-country",
             date=countries.part.date,
             licence="CC BY 4.0",
-            attribution="Number Resource Organization (nro.net); merged by ip-location-db",
+            attribution="Number Resource Organization (nro.net), merged by ip-location-db",
             warning=WARNING,
         ),
         "network": Part(
@@ -68,7 +68,7 @@ def main() -> None:
             date=package_date(asn_folder),
             licence="CC BY 4.0",
             attribution="RouteViews (routeviews.org), IP to ASN Lite by DB-IP (db-ip.com), "
-            "Number Resource Organization (nro.net); merged by ip-location-db",
+            "Number Resource Organization (nro.net), merged by ip-location-db",
             warning=WARNING,
         ),
     }

@@ -121,10 +121,14 @@ class OriginBook:
         parts = (self._countries.part, self._networks.part)
         first, second = parts
         return GeoDatabase(
-            name="; ".join(_once(f"{what}: {part.name}" for what, part in zip(_HALVES, parts, strict=True))),
+            name="; ".join(f"{what}: {part.name}" for what, part in zip(_HALVES, parts, strict=True)),
             date=first.date if first.date == second.date else f"{first.date} / {second.date}",
             licence="; ".join(_once(part.licence for part in parts)),
-            attribution="; ".join(_once(part.attribution for part in parts)),
+            attribution="; ".join(
+                f"{what}: {part.attribution}"
+                for what, part in zip(_HALVES, parts, strict=True)
+                if part.attribution
+            ),
         )
 
     def locate(self, keys: U64) -> Places:

@@ -26,6 +26,7 @@ _MOST_OBSERVED = 999_999_999
 _INDICATOR_DAYS = 7
 """How long an indicator holds: addresses of bots change hands."""
 _DAY_MS = 86_400_000
+_MOST_DIVERSIONS = 200
 # MITRE ATT&CK (Enterprise) technique by the words in a vector's name; the first that fits.
 _TECHNIQUES = (
     ("reflection", "T1498.002", "Network Denial of Service: Reflection Amplification"),
@@ -229,7 +230,7 @@ class _Bundle:
             self._relate(indicator, "indicates", pattern)
 
     def _diversion(self, what: str) -> None:
-        for number, found in enumerate(self._incident.diversion):
+        for number, found in enumerate(self._incident.diversion[:_MOST_DIVERSIONS]):
             address = self._address(found.source)
             if address is None:
                 continue

@@ -55,12 +55,13 @@ class Frame:
 
 
 def series(points: Sequence[Point]) -> list[str]:
-    """Labels of what is stacked, biggest at the bottom; lanes that sent nothing are left out."""
+    """Labels of what is stacked, biggest at the bottom; what is too thin to be seen is left out."""
     sums: dict[str, int] = {}
     for point in points:
         for lane, pps in _parts(point).items():
             sums[lane] = sums.get(lane, 0) + pps
-    return sorted((lane for lane in sums if sums[lane]), key=lambda lane: -sums[lane])
+    thin = sum(sums.values()) / 1_000
+    return sorted((lane for lane in sums if sums[lane] > thin), key=lambda lane: -sums[lane])
 
 
 def timeline(incident: Incident, marks: Sequence[Mark], width: int) -> str:

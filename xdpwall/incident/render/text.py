@@ -115,11 +115,11 @@ def place(country: str | None, asn: int | None, as_name: str | None) -> str:
 
 
 def endpoint(address: str, port: int | None, protocol: str = "") -> str:
-    """``192.0.2.10 port 443/tcp``."""
-    where = clean(address, 60)
+    """``192.0.2.10 port 443/tcp``, ``192.0.2.10 any port/udp``."""
+    where, kind = clean(address, 60), f"/{clean(protocol, 12)}" if protocol else ""
     if port is None:
-        return where
-    return f"{where} port {port}" + (f"/{clean(protocol, 12)}" if protocol else "")
+        return f"{where} any port{kind}" if protocol in {"tcp", "udp"} else where
+    return f"{where} port {port}{kind}"
 
 
 def listed(words: list[str]) -> str:
