@@ -15,6 +15,8 @@ from pathlib import Path
 from xdpwall.clock import Clock, SystemClock
 from xdpwall.config import Config
 from xdpwall.control import identity, lock, logs, record, settings
+from xdpwall.control.advice import CONFIG_PATH
+from xdpwall.control.database import Changes
 from xdpwall.control.engine import Engine
 from xdpwall.control.nics import NicWatch
 from xdpwall.control.notify import notify, reloading, watchdog_seconds
@@ -27,7 +29,7 @@ from xdpwall.control.store import Store
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey, survey
 from xdpwall.errors import ConfigError, StoreError, XdpwallError
-from xdpwall.paths import Paths
+from xdpwall.paths import DEFAULT_CONFIG, Paths
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ def run(config: Config, config_path: Path | None, paths: Paths, sinks: Sequence[
             look=survey,
         )
         controller.sinks = tuple(sinks)
+        controller.remember(CONFIG_PATH, str((config_path or DEFAULT_CONFIG).absolute()))
         return asyncio.run(controller.main())
 
 
@@ -122,6 +125,10 @@ class Controller:
         self.sinks: tuple[Sink, ...] = ()
         """Who tells the outside how things are; set before :meth:`main`."""
         self._inside = Inside(self.engine, self._schedule, self.nics)
+
+    def remember(self, name: str, text: str) -> None:
+        """Write a setting into the state file, for verbs that look there."""
+        self._store.submit(Changes(settings=((name, text),)))
 
     async def main(self) -> int:
         """Start, tick until told to stop, stop. Gives the exit code."""

@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "incident": ("incident", "What happened: incidents on record, and reports of them."),
     "geo": ("geo", "The offline database of countries and networks."),
     "rules": ("rules", "Rules made from an attack's own packets."),
+    "learn": ("learn", "Which budgets quiet traffic speaks for."),
     "explain": ("explain", "Which stage decides about a packet, and why."),
     "config": ("config", "Check, show or begin a config file."),
     "doctor": ("doctor", "Examine this host, and say what to do about each finding."),
