@@ -22,7 +22,7 @@ setup: ## install what is missing, make .venv (repeat: instant)
 
 .PHONY: demo
 demo: need-root setup ## set up, then a DDoS attack against a real server, in the lab (root)
-	@$(BIN)/xdpwall lab run labour2019 $(ARGS)
+	@$(BIN)/xdpwall lab run labour2019 --report build $(ARGS)
 
 .PHONY: run
 run: need-root setup ## the wall in the foreground on this host: ARGS="-i eth1" (root)

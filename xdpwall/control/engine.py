@@ -107,6 +107,7 @@ class Engine:
         self._next_replace_ns = 0
         self._next_prune_ns = 0
         self._tick_faults = 0
+        self._aside_faults: dict[str, str] = {}
         self._strikes = known.strikes
         self._lapsed = known.lapsed
 
@@ -190,7 +191,7 @@ class Engine:
             self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
             samples = wall.samples()
             self.fingerprints.step(wall, samples, now_ms, mono_ns)
-            self.incidents.tick(wall, samples)
+            self._aside("tick", lambda: self.incidents.tick(wall, samples))
             if self._sockets is not None:
                 self._sockets.step(wall, self.config)
             self.health.clear("tick")
@@ -234,11 +235,23 @@ class Engine:
 
     def _follow_incident(self) -> None:
         try:
-            self.incidents.second(self.wall)
+            self._aside("second", lambda: self.incidents.second(self.wall))
         except DataplaneError as error:
             self.throttle.line("incident", f"the wall cannot be read: {error.message}", logging.ERROR)
         fault = self.incidents.notice_fault
         self.health.put("notices", None if fault is None else f"messages are not delivered: {fault}")
+
+    def _aside(self, what: str, step: Callable[[], None]) -> None:
+        """Whoever keeps the record of an attack must never stop those who fend it off."""
+        try:
+            step()
+        except DataplaneError:
+            raise
+        except Exception as error:
+            if self._aside_faults.get(what) != repr(error):
+                self._aside_faults[what] = repr(error)
+                log.exception("the record of incidents met a bug; please report it")
+            self.health.set("incidents", f"the record of incidents met a bug: {error!r}")
 
     def _record_lanes(self) -> None:
         if self.wall is None:

@@ -22,7 +22,7 @@ from xdpwall.dataplane.keys import source_key
 from xdpwall.fingerprint_text import describe
 from xdpwall.incident import account
 from xdpwall.incident.facts import read_frame
-from xdpwall.incident.model import FingerprintUse, Incident, Samples, Users
+from xdpwall.incident.model import FingerprintUse, Incident, Samples, Totals, Users
 from xdpwall.incident.reading import Pair, Rates, Reading
 from xdpwall.incident.users import UserBook
 from xdpwall.lanes import Lane
@@ -195,9 +195,9 @@ class Evidence:
         )
         self._desk.second(wall, wide[:_MOST_WIDE])
 
-    def look(self, wall: Dataplane, dropped: int, packets: int) -> None:
+    def look(self, wall: Dataplane, totals: Totals) -> None:
         """Begin to look sources up."""
-        self._desk.look(wall, dropped, packets)
+        self._desk.look(wall, totals)
 
     def found(self) -> Found | None:
         """What the last look found, once."""

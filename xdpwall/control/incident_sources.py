@@ -22,8 +22,8 @@ from xdpwall.detection.knocking import KnockMeter
 from xdpwall.detection.rates import RateMeter, Rates
 from xdpwall.errors import DataplaneError, XdpwallError
 from xdpwall.incident.faces import Attributor
-from xdpwall.incident.model import Origin, Source, Sources
-from xdpwall.incident.sources import SourceLedger
+from xdpwall.incident.model import Origin, Source, Sources, Totals
+from xdpwall.incident.sources import SourceLedger, View
 from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
 
@@ -137,10 +137,10 @@ class SourceDesk:
         """In what proportion metered attackers' packets were of each lane."""
         return dict(self._ledger.lanes())
 
-    def look(self, wall: Dataplane, dropped: int, packets: int) -> None:
-        """Begin to sum up and look up; :meth:`result` has it later."""
+    def look(self, wall: Dataplane, totals: Totals) -> None:
+        """Begin to sum up and look up; :meth:`result` has it later. ``totals``: of the incident so far."""
         if self._look is None and self._executor is not None:
-            self._look = self._executor.submit(self._find, wall, dropped, packets)
+            self._look = self._executor.submit(self._find, wall, totals)
 
     def result(self) -> Found | None:
         """What the last :meth:`look` found, once."""
@@ -165,11 +165,13 @@ class SourceDesk:
         if self._ledger.full:
             self._ledger.settle()
 
-    def _find(self, wall: Dataplane, dropped: int, packets: int) -> Found | None:
-        ledger, view = self._ledger, self._ledger.attackers(dropped, packets)
+    def _find(self, wall: Dataplane, totals: Totals) -> Found | None:
+        packets = max(1, totals.packets)
+        background = totals.background_packets / packets
+        ledger, view = self._ledger, self._ledger.attackers(totals.dropped_packets, background)
         if view.packets * 2 < packets:
             # A source that sends one packet has no meter. Samples know it, and stand for many of its kind.
-            sampled = self._sampled.attackers(dropped, packets)
+            sampled = self._sampled.attackers(0, background)
             if sampled.packets > view.packets:
                 ledger, view = self._sampled, sampled
         try:
@@ -177,9 +179,7 @@ class SourceDesk:
         except (DataplaneError, ValueError):
             return None  # the wall was closed meanwhile
         collateral = int(view.sums[-1][proven].sum()) if len(view.keys) else 0
-        seen, estimated = ledger.seen()
-        if ledger.complete:
-            seen, estimated = len(view.keys), ledger is self._sampled
+        seen, estimated = self._count(ledger, view)
         top = view.top(TOP, proven)
         prefixes = view.prefixes(PREFIXES)
         origin = Origin()
@@ -200,6 +200,13 @@ class SourceDesk:
             )
         sources = Sources(seen, estimated, view.packets, view.bytes, tuple(top), tuple(prefixes))
         return Found(sources, origin, collateral, tuple(patterns))
+
+    def _count(self, ledger: SourceLedger, view: View) -> tuple[int, bool]:
+        """How many sources there were, and whether there may have been more."""
+        if len(view.keys) < len(ledger):
+            return len(view.keys), False  # others came, too: only those that were dropped are meant
+        seen, estimated = ledger.seen()
+        return seen, estimated or ledger is self._sampled
 
     def _with_ban(self, source: Source) -> Source:
         return replace(source, banned=True) if self._is_banned(Prefix.parse_source(source.source)) else source

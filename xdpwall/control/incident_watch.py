@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from xdpwall.clock import Clock
 from xdpwall.dataplane.interface import Dataplane
-from xdpwall.incident.diversion import DiversionLane, DiversionRules
+from xdpwall.incident.diversion import DiversionLane, DiversionRules, Kind
 from xdpwall.incident.model import Diversion
+
+_FLOODED = frozenset({"udp", "closed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,16 @@ class Watchman:
         """All that moved at or after this time."""
         return self._lane.findings(since_ms)
 
-    def second(self, wall: Dataplane, *, alarmed: bool, quiet: bool) -> list[Diversion]:
+    def second(
+        self, wall: Dataplane, *, alarmed: bool, quiet: bool, loud: frozenset[str] = frozenset()
+    ) -> list[Diversion]:
         """Look at the events of the last second. Gives findings that are new.
+
+        Args:
+            wall: the wall.
+            alarmed: an incident is open.
+            quiet: nothing is near a threshold.
+            loud: labels of lanes that are over a threshold: stray UDP in a flood of UDP is the flood.
 
         Raises:
             DataplaneError: the wall cannot be read.
@@ -72,6 +82,7 @@ class Watchman:
         events = [
             Seen(now_ms, event.kind, event.peer, event.local, event.local_port, event.peer_port)
             for event in wall.watch_events()
+            if not (event.kind == Kind.CLOSED_UDP and loud & _FLOODED)
         ]
         if quiet and not alarmed:
             self._lane.learn_quiet(1.0)

@@ -38,7 +38,7 @@ from xdpwall.sample import Sample
 log = logging.getLogger(__name__)
 
 _PREROLL_SECONDS = 30
-_LOOK_SECONDS = 5
+_LOOK_SECONDS = 3
 _LEARNED_EVERY = 300
 
 
@@ -209,7 +209,8 @@ class Incidents:
         self._elapsed += 1
         rates = Rates.between(self._seconds[-1], now) if self._seconds else None
         self._evidence.second(in_burst=self._life.in_burst)
-        for finding in self._watchman.second(wall, alarmed=self._life.open, quiet=self._quiet):
+        loud = frozenset(m.lane for m in self._found if m.lane is not None and m.ratio >= 1.0)
+        for finding in self._watchman.second(wall, alarmed=self._life.open, quiet=self._quiet, loud=loud):
             self._herald.diversion(finding, self.current)
         if rates is None:
             return
@@ -313,9 +314,8 @@ class Incidents:
         )
         came = account.second(step, now)
         self._evidence.follow(wall, came)
-        counted = account.counted
         if self._elapsed % _LOOK_SECONDS == 0:
-            self._evidence.look(wall, counted.total(drops=True)[0], counted.total()[0])
+            self._evidence.look(wall, account.brief.totals)
         self._know(wall, account)
         self._herald.goes_on(self._write(account))
 

@@ -20,6 +20,8 @@ K = TypeVar("K")
 MOST_SOURCES = 20_000
 MOST_LISTED = 64
 """Ports and targets that a finding lists by name; it counts all of them."""
+MOST_OF_A_KIND = 25
+"""Findings of a kind that are listed one by one."""
 ADMIN_TRIES = 3
 """Connection requests to admin ports from one source before they are called probing."""
 _REMEMBERED_PEERS = 50_000
@@ -158,9 +160,18 @@ class DiversionLane:
         self._new_peers.clear()
 
     def findings(self, since_ms: int) -> tuple[Diversion, ...]:
-        """All that moved at or after this time, oldest first."""
-        found = [f.frozen() for f in self._findings.values() if f.until_ms >= since_ms]
-        return tuple(sorted(found, key=lambda d: d.at_ms))
+        """All that moved at or after this time, oldest first; of each kind the biggest, and the rest in one line."""
+        kinds: dict[str, list[_Finding]] = {}
+        for finding in self._findings.values():
+            if finding.until_ms >= since_ms:
+                kinds.setdefault(finding.kind, []).append(finding)
+        found: list[Diversion] = []
+        for kind, group in kinds.items():
+            group.sort(key=lambda finding: finding.count, reverse=True)
+            found += [finding.frozen() for finding in group[:MOST_OF_A_KIND]]
+            if rest := group[MOST_OF_A_KIND:]:
+                found.append(_folded(kind, rest))
+        return tuple(sorted(found, key=lambda entry: entry.at_ms))
 
     def recall(self, known: Iterable[Diversion]) -> None:
         """Take over the findings of an incident that was open before a restart."""
@@ -274,6 +285,20 @@ class DiversionLane:
             if len(finding.targets) < 4_096:
                 finding.targets[target] = None
         return finding
+
+
+def _folded(kind: str, rest: list[_Finding]) -> Diversion:
+    ports = sorted({port for finding in rest for port in finding.ports})
+    return Diversion(
+        kind,
+        f"{len(rest)} more sources",
+        min(finding.at_ms for finding in rest),
+        max(finding.until_ms for finding in rest),
+        tuple(ports[:MOST_LISTED]),
+        (),
+        sum(finding.count for finding in rest),
+        "so many sources do the same that this may be part of the flood itself",
+    )
 
 
 def _touch(book: OrderedDict[K, int], key: K, at_ms: int, horizon_ms: int, most: int = 4_096) -> None:

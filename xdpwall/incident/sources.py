@@ -21,6 +21,7 @@ CAPACITY = 400_000
 PENDING = 400_000
 """Rows that wait before they are summed: sorting is what costs."""
 _SEEN_BITS = 23
+_MANY_OTHERS = 0.05
 Table = npt.NDArray[np.uint64]
 _PACKETS, _BYTES, _SYN, _UDP, _ICMP, _FRAGMENTS, _DROPS = range(7)
 _COLUMNS = len(COUNTERS)
@@ -93,6 +94,9 @@ class SourceLedger:
             kept = np.sort(np.argpartition(worth, len(worth) - CAPACITY)[len(worth) - CAPACITY :])
             self._keys, self._sums = self._keys[kept], self._sums[:, kept]
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     @property
     def full(self) -> bool:
         """Whether it is time to :meth:`settle`."""
@@ -115,17 +119,18 @@ class SourceLedger:
         total = sum(parts.values())
         return {lane: part / total for lane, part in parts.items() if part > 0.001 * total}
 
-    def attackers(self, dropped: int, packets: int) -> View:
-        """Those of whom limits and bans dropped something; all, when that was not the most of what was dropped.
+    def attackers(self, dropped: int, background: float) -> View:
+        """All that came; only those of whom limits and bans dropped something, where many others came, too.
 
         Args:
             dropped: packets of the incident that were dropped.
-            packets: packets of the incident.
+            background: the share of its packets that would have come anyway.
         """
         self.settle()
-        guilty = np.flatnonzero(self._sums[_DROPS])
-        # Lanes drop without a word to the meters: only when limits and bans did most of it, their word is all.
-        if int(self._sums[_DROPS].sum()) * 2 >= dropped > 0 and dropped * 10 >= packets:
+        # Lanes drop without a word to the meters: only when limits and bans did most of it, their word will do.
+        told = int(self._sums[_DROPS].sum()) * 2 >= dropped > 0
+        if told and background > _MANY_OTHERS:
+            guilty = np.flatnonzero(self._sums[_DROPS])
             return View(self._keys[guilty], self._sums[:, guilty])
         return View(self._keys, self._sums)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from xdpwall.incident.model import Probe, Users
 
 BEFORE_SECONDS = 60
-"""What "before" is an average over."""
+"""As far back as probes are counted."""
+_JUST_BEFORE = 6
+"""Readings that say what was just before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,11 @@ class UserBook:
             self._users = known
             self._probes = {probe.name: probe for probe in known.probes}
             return
-        flows = sorted(stack.established for stack in self._recent)
+        recent = list(self._recent)[-_JUST_BEFORE:]
+        flows = sorted(stack.established for stack in recent)
         self._users = Users(
             flows_before=flows[len(flows) // 2] if flows else None,
-            completed_per_s_before=_per_s(self._recent[0], self._recent[-1])
-            if len(self._recent) > 1
-            else None,
+            completed_per_s_before=_per_s(recent[0], recent[-1]) if len(recent) > 1 else None,
         )
 
     def close(self) -> None:

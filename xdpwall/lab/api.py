@@ -33,6 +33,7 @@ def run_scenario(
     pps: int | None = None,
     config: Path | None = None,
     seed: int | None = None,
+    report: Path | None = None,
 ) -> Result:
     """Build the lab, run one scenario against the wall in it, take the lab down.
 
@@ -43,6 +44,7 @@ def run_scenario(
         pps: attack packets per second; the scenario's own when None.
         config: config file of the wall; its defaults when None. Its ``interfaces`` do not matter.
         seed: of everything random; the scenario's own when None.
+        report: folder to write the HTML report of the incident to.
 
     Returns:
         The result, ready for JSON. ``report.passed(result)`` gives the marks that were missed.
@@ -55,7 +57,9 @@ def run_scenario(
     """
     from xdpwall.lab.run import run_named  # noqa: PLC0415
 
-    return run_named(name, progress=progress, seconds=seconds, pps=pps, config=config, seed=seed)
+    return run_named(
+        name, progress=progress, seconds=seconds, pps=pps, config=config, seed=seed, report=report
+    )
 
 
 def replay(
@@ -66,6 +70,7 @@ def replay(
     pps: int | None = None,
     config: Path | None = None,
     port_open: bool = False,
+    report: Path | None = None,
 ) -> Result:
     """Replay a capture against the wall, addressed to the lab's server, beside the legitimate client.
 
@@ -76,6 +81,7 @@ def replay(
         pps: packets per second; the capture's own pace when None.
         config: config file of the wall; its defaults when None.
         port_open: somebody listens on the ports that are attacked, 16 at most.
+        report: folder to write the HTML report of the incident to.
 
     Returns:
         The result, as of :func:`run_scenario`; ``scenario`` is ``"replay"``, ``capture`` tells about the file.
@@ -88,7 +94,9 @@ def replay(
     """
     from xdpwall.lab.run import run_capture  # noqa: PLC0415
 
-    return run_capture(path, progress=progress, seconds=seconds, pps=pps, config=config, port_open=port_open)
+    return run_capture(
+        path, progress=progress, seconds=seconds, pps=pps, config=config, port_open=port_open, report=report
+    )
 
 
 def run_series(

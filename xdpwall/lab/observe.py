@@ -56,6 +56,15 @@ def dropped(lab: Lab) -> dict[str, int]:
     return found
 
 
+def dropped_since(lab: Lab, before: dict[str, int]) -> dict[str, int]:
+    """What was dropped since an earlier :func:`dropped`; reasons with nothing new are left out."""
+    return {
+        reason: count - before.get(reason, 0)
+        for reason, count in dropped(lab).items()
+        if count > before.get(reason, 0)
+    }
+
+
 def cpu_times() -> dict[str, tuple[int, int]]:
     """Busy and whole time of each CPU so far, in ticks (proc_stat(5))."""
     found = {}
@@ -65,3 +74,12 @@ def cpu_times() -> dict[str, tuple[int, int]]:
             numbers = [int(value) for value in values[:8]]
             found[name[3:]] = (sum(numbers) - numbers[3] - numbers[4], sum(numbers))
     return found
+
+
+def busy(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> dict[str, float]:
+    """The share of its time that each CPU was not idle between two :func:`cpu_times`."""
+    return {
+        cpu: round((after[cpu][0] - was[0]) / max(1, after[cpu][1] - was[1]), 3)
+        for cpu, was in before.items()
+        if cpu in after
+    }

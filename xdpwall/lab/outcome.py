@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xdpwall.lab import users
+from xdpwall.lab import aftermath, users
 from xdpwall.lab.flood import Report
 from xdpwall.lab.scenario import Marks
 from xdpwall.lab.stage import Figures
@@ -61,9 +61,11 @@ def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, A
         "legit": users.figures(figures.visits, figures.began_ns, figures.attack_ns, figures.ended_ns),
         "latency_ms": {
             "first_packet_to_first_drop": _since_first(figures, figures.first_drop_ns),
-            "first_packet_to_incident": None,
+            "first_packet_to_incident": _since_first(
+                figures, figures.aftermath.opened_ns if figures.aftermath else None
+            ),
         },
-        "incident": None,
+        "incident": aftermath.brief(figures.aftermath),
         "bans": figures.bans,
         "wall": {
             "dropped": wall,

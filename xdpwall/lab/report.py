@@ -38,7 +38,10 @@ def render(result: dict[str, Any]) -> RenderableType:
         parts += [_attack(result), Text(), _from_where(result["attack"]["countries"])]
     else:
         parts.append(_quiet(result))
-    parts += [Text(), _users(result), Text(), _wall(result), Text(), *_verdict(result)]
+    parts += [Text(), _users(result), Text(), _wall(result), Text()]
+    if result["incident"] is not None:
+        parts += [_incident(result["incident"], result["latency_ms"]["first_packet_to_incident"]), Text()]
+    parts += _verdict(result)
     seconds = result["duration_ms"] / 1000
     return Panel(
         Group(*parts),
@@ -130,6 +133,16 @@ def _users(result: dict[str, Any]) -> RenderableType:
         )
     for error, count in legit["errors"].items():
         text.append(f"\n       {count:,} times: {error}", style="not bold yellow")
+    return text
+
+
+def _incident(incident: dict[str, Any], after_ms: float | None) -> RenderableType:
+    when = "" if after_ms is None else f", opened {after_ms:.0f} ms after the first packet"
+    text = Text(f"What the wall says: incident {incident['key']}{when}.", style="bold")
+    for sentence in incident["verdict"]:
+        text.append(f"\n       {sentence}", style="not bold")
+    if incident["report"] is not None:
+        text.append(f"\nReport: {incident['report']}", style="bold")
     return text
 
 

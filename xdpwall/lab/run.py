@@ -33,10 +33,11 @@ def run_named(
     pps: int | None,
     config: Path | None,
     seed: int | None,
+    report: Path | None = None,
 ) -> dict[str, Any]:
     """See :func:`xdpwall.lab.api.run_scenario`."""
     known([name])
-    return run(_changed(REGISTRY[name], seconds, pps, config, seed), progress or Silent())
+    return run(_changed(REGISTRY[name], seconds, pps, config, seed), progress or Silent(), report)
 
 
 def known(names: Sequence[str]) -> list[str]:
@@ -56,7 +57,7 @@ def known(names: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def run(scenario: Scenario, progress: Progress) -> dict[str, Any]:
+def run(scenario: Scenario, progress: Progress, report: Path | None = None) -> dict[str, Any]:
     """Run any scenario, registered or not. Raises as :func:`xdpwall.lab.api.run_scenario`."""
     attack = scenario.attack
     bots = botnet.settle(attack, scenario.seed) if isinstance(attack, Attack) else []
@@ -70,6 +71,7 @@ def run(scenario: Scenario, progress: Progress) -> dict[str, Any]:
         requests_per_second=scenario.requests_per_second,
         config=scenario.config,
         carpet=isinstance(attack, Storm) and attack.carpet,
+        report=report,
     )
     figures = stage.perform(play, progress)
     return outcome.result(scenario.name, figures, _cast(scenario, bots, figures), scenario.marks)
@@ -83,6 +85,7 @@ def run_capture(
     pps: int | None,
     config: Path | None,
     port_open: bool = False,
+    report: Path | None = None,
 ) -> dict[str, Any]:
     """See :func:`xdpwall.lab.api.replay`."""
     watcher = progress or Silent()
@@ -124,6 +127,7 @@ def run_capture(
         requests_per_second=50.0,
         config=read_config(config),
         open_ports=open_ports,
+        report=report,
     )
     figures = stage.perform(play, watcher)
     cast = outcome.Cast((("replay", recorded.sources),), recorded.sources, [], rows="kinds")

@@ -15,6 +15,7 @@ from typing import Any
 
 from xdpwall.errors import LabError, NoControllerError
 from xdpwall.lab import attach, counter, crowd, flood, legit, observe, signals
+from xdpwall.lab.aftermath import Aftermath, look_back
 from xdpwall.lab.counter import Counter, Passed
 from xdpwall.lab.progress import Progress, Sample
 from xdpwall.lab.topology import Lab
@@ -36,6 +37,7 @@ class Play:
         config: text of the wall's config file.
         carpet: the protected host has a whole /24 of addresses.
         open_ports: somebody listens there, besides the web server; like ``"udp/27015"``.
+        report: folder for the HTML report of the incident; None: none is written.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Play:
     config: str
     carpet: bool = False
     open_ports: tuple[str, ...] = ()
+    report: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Figures:
     """By reason, from the attack's beginning on."""
     wall_dropped_before: int = 0
     first_drop_ns: int | None = None
+    aftermath: Aftermath | None = None
     visits: list[legit.Visit] = field(default_factory=list)
     bans: int = 0
     controller_cpu_ms: int = 0
@@ -158,20 +162,16 @@ class _Run:
         figures.visits = visitor.finish()
         figures.passed = behind.read().since(passed_before)
         figures.stack_received = counter.ip_received(server.pid) - received_before
-        after = observe.dropped(lab)
-        figures.wall_dropped = {
-            reason: count - dropped_before.get(reason, 0)
-            for reason, count in after.items()
-            if count > dropped_before.get(reason, 0)
-        }
-        figures.cpu_busy = {
-            cpu: round((busy_after[cpu][0] - was[0]) / max(1, busy_after[cpu][1] - was[1]), 3)
-            for cpu, was in busy_before.items()
-            if cpu in busy_after
-        }
+        figures.wall_dropped = observe.dropped_since(lab, dropped_before)
+        figures.cpu_busy = observe.busy(busy_before, busy_after)
         behind.close()
+        figures.aftermath = self._look_back()
         self._progress.phase("taking the lab down")
         return figures
+
+    def _look_back(self) -> Aftermath | None:
+        self._progress.phase("asking the wall what happened")
+        return look_back(self._lab, self._play.report)
 
     def _populate(self) -> subprocess.Popen[str]:
         """Addresses, services, and the wire beyond the wall; gives the web server."""
@@ -251,7 +251,10 @@ class _Run:
         self._bans()
         self._figures.controller_alive = controller.poll() is None
         if not self._figures.controller_alive:
-            self._progress.note(f"the controller ended by itself, with {controller.returncode}")
+            words = (self._lab.folder / "controller.log").read_text(encoding="utf-8", errors="replace")
+            self._progress.note(
+                f"the controller ended by itself, with {controller.returncode}: {words[-3000:]}"
+            )
             return
         stat = Path(f"/proc/{controller.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         ticks = int(stat[11]) + int(stat[12])  # utime and stime, proc_pid_stat(5)

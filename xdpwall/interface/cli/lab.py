@@ -68,6 +68,12 @@ def _run_options(function: Any) -> Any:
     function = click.option(
         "--pps", "rate", type=click.IntRange(1, 50_000_000), metavar="N", help="Attack packets per second."
     )(function)
+    function = click.option(
+        "--report",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="Write the HTML report of the incident there.",
+    )(function)
     return config_option(function, "Config file of the wall in the lab; without it every default applies.")
 
 
@@ -83,6 +89,7 @@ def run(
     rate: int | None,
     config_path: Path | None,
     seed: int | None,
+    report: Path | None,
 ) -> int:
     """Run SCENARIO against a wall, beside legitimate users; several one after the other, or "all".
 
@@ -94,8 +101,10 @@ def run(
     options: dict[str, Any] = {"seconds": seconds, "pps": rate, "config": config_path, "seed": seed}
     if len(scenarios) == 1 and scenarios[0] != "all":
         return _watched(
-            settings, lambda progress: api.run_scenario(scenarios[0], progress=progress, **options)
+            settings,
+            lambda progress: api.run_scenario(scenarios[0], progress=progress, report=report, **options),
         )
+    _one_report(report)
     return _watched(settings, lambda progress: api.run_series(scenarios, progress=progress, **options))
 
 
@@ -113,6 +122,7 @@ def replay(
     config_path: Path | None,
     own_speed: bool,
     port_open: bool,
+    report: Path | None,
 ) -> int:
     """Replay a capture (FILE is pcap or pcapng) against a wall, beside legitimate users; several one after the other.
 
@@ -125,8 +135,16 @@ def replay(
 
     options: dict[str, Any] = {"seconds": seconds, "pps": rate, "config": config_path, "port_open": port_open}
     if len(files) == 1:
-        return _watched(settings, lambda progress: api.replay(files[0], progress=progress, **options))
+        return _watched(
+            settings, lambda progress: api.replay(files[0], progress=progress, report=report, **options)
+        )
+    _one_report(report)
     return _watched(settings, lambda progress: api.replay_series(files, progress=progress, **options))
+
+
+def _one_report(report: Path | None) -> None:
+    if report is not None:
+        raise click.UsageError("--report is for one run alone")
 
 
 def _watched(settings: Settings, work: Callable[[Progress], dict[str, Any]]) -> int:
