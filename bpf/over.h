@@ -194,8 +194,6 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
     u32 number = p->lane;
     if (p->lane <= LANE_UDP)
         info = port_info(p->protocol, from_be16(p->ports >> 16));
-    if (!p->rule)
-        watch(p, info);
     if (p->lane != LANE_SYN) {
         u64 word = word_of(p);
         hash = word ? flow_of(p, word) : 0;
@@ -211,6 +209,8 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
             return REASON_PASS_HANDSHAKE;
         }
     }
+    if (!p->rule) /* else it was here before */
+        watch(p, info);
     if (p->only_shown)
         return REASON_PASS;
     if (p->fragment == FIRST_FRAGMENT) {
