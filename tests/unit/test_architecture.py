@@ -253,6 +253,8 @@ def test_nothing_of_one_machine_is_committed() -> None:
         ["ban", "list"],
         ["ban", "test", "192.0.2.1"],
         ["allow", "list"],
+        ["incident", "list"],
+        ["incident", "show"],
     ],
     ids=" ".join,
 )

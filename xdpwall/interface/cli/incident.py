@@ -34,7 +34,6 @@ _COLUMNS = (
     Column("FROM"),
     Column("WHAT"),
 )
-_ID_HELP = "ID is its number, its name, or 'last' (the default)."
 
 
 @click.group(cls=Verbs)
@@ -69,16 +68,16 @@ def list_(settings: Settings, limit: int) -> None:
 @click.argument("name", metavar="[ID]", default="last")
 @click.pass_obj
 def show(settings: Settings, name: str) -> None:
-    """Show one incident in short. With `-o json`: the whole record."""
+    """Show one incident in short. With `-o json`: the whole record.
+
+    ID is its number, its name, or 'last' (the default).
+    """
     if settings.json:
         emit_json(_ask(settings, name))
         return
     from xdpwall.interface.cli.incident_screen import draw_incident
 
     draw_incident(_record(settings, name))
-
-
-show.help = f"{show.help}\n\n{_ID_HELP}"
 
 
 @command.command("export", short_help="Write a report of one incident.")
@@ -97,6 +96,8 @@ show.help = f"{show.help}\n\n{_ID_HELP}"
 @click.pass_obj
 def export(settings: Settings, name: str, form: str, target: Path | None, force: bool) -> None:
     """Write a report of one incident.
+
+    ID is its number, its name, or 'last' (the default).
 
     html: one file for a browser, a phone, or paper. md: for a chat. json: the record. stix: a STIX 2.1 bundle for other
     machines. ncsc: what a national cyber security centre asks for, with blanks for what only people know.
@@ -118,9 +119,6 @@ def export(settings: Settings, name: str, form: str, target: Path | None, force:
         emit_json({"id": incident.id, "key": incident.key, "format": form, "path": str(target)})
     else:
         say(f"wrote {target}")
-
-
-export.help = f"{export.help}\n\n{_ID_HELP}"
 
 
 def _ask(settings: Settings, name: str) -> dict[str, Any]:
