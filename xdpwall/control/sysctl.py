@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SCHEMA = 1
+_OURS = re.compile(r"net\.ipv[46]\.[a-z0-9_]+")
 
 
 class Sysctls:
@@ -99,9 +101,11 @@ class Memory:
         try:
             if found["schema"] != _SCHEMA or found["boot_id"] != self._boot:
                 return None
+            # An unload is root's, the file is the service's user's: it must not name just any file.
             return {
-                str(name): Change(int(entry["before"]), int(entry["set"]))
+                name: Change(int(entry["before"]), int(entry["set"]))
                 for name, entry in found["changes"].items()
+                if _OURS.fullmatch(name)
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.place}: {error!r}") from None

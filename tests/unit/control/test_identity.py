@@ -12,6 +12,7 @@ import pytest
 from xdpwall import owner
 from xdpwall.control import identity
 from xdpwall.control.database import Database
+from xdpwall.control.sysctl import Change, Memory
 from xdpwall.paths import Paths
 
 SOMEONE = owner.Owner(61234, 61234)
@@ -99,3 +100,12 @@ def test_nothing_changes_for_roots_own_instance(paths: Paths) -> None:
     before = (os.geteuid(), effective_capabilities())
     with identity.as_owner(paths):
         assert (os.geteuid(), effective_capabilities()) == before
+
+
+def test_root_puts_back_nothing_but_settings_of_the_network(tmp_path: Path) -> None:
+    """The note is the service's user's to write, and an unload acts on it as root."""
+    memory = Memory(tmp_path, boot_id="boot", namespace=7)
+    memory.write(
+        {"net.ipv4.tcp_syncookies": Change(1, 2), "kernel.panic": Change(0, 1), "/etc/x": Change(0, 1)}
+    )
+    assert memory.read() == {"net.ipv4.tcp_syncookies": Change(1, 2)}
