@@ -38,36 +38,32 @@ class KernelBans:
     def put_many(self, bans: Iterable[tuple[Prefix, int | None]]) -> int:
         """See :meth:`BanMap.put_many`."""
         now = self._clock.now()
-        expiries: dict[int | None, int] = {}
-        exact: dict[int, tuple[list[bytes], list[int]]] = {32: ([], []), 64: ([], [])}
-        prefixes: list[tuple[Prefix, int]] = []
-        count = 0
-        # This loop is the cost of a bulk ban: 100,000 turns of it. It stays free of calls where it can.
-        for prefix, remaining_ms in bans:
-            count += 1
-            expiry = expiries.get(remaining_ms)
-            if expiry is None:
-                expiry = expiries[remaining_ms] = self._clock.expiry(remaining_ms, now)
-            packed, length = prefix.packed, prefix.length
-            if length == len(packed) * 8 and length == 32:
-                exact[32][0].append(packed)
-                exact[32][1].append(expiry)
-            elif length == 64 and len(packed) == 16:
-                exact[64][0].append(packed)
-                exact[64][1].append(expiry)
-            else:
-                prefixes.append((prefix, expiry))
         over = now >> EXPIRY_SHIFT
-        for length, (addresses, ends) in exact.items():
-            table = self._exact[4 if length == 32 else 6]
-            if len(addresses) > _FEW:
-                table.put_many(keys.source_keys(addresses), ends, over)
-            else:
-                for address, end in zip(addresses, ends, strict=True):
-                    table.put(keys.source_key(Prefix(address, length)), end, over)
+        given = list(bans)
+        ends = {ms: self._clock.expiry(ms, now) for ms in {ms for _, ms in given}}
+        # 100,000 turns of a loop are what a bulk ban costs. Most are of one kind, which three short ones tell.
+        lengths, widths = {prefix.length for prefix, _ in given}, {len(prefix.packed) for prefix, _ in given}
+        for version, length, width in ((4, 32, 4), (6, 64, 16)):
+            if lengths == {length} and widths == {width}:
+                self._put_sources(version, given, ends, over)
+                return len(given)
+            chosen = [ban for ban in given if ban[0].length == length and ban[0].version == version]
+            self._put_sources(version, chosen, ends, over)
+        prefixes = [(prefix, ends[ms]) for prefix, ms in given if not prefix.is_source]
         if prefixes:
             self._prefixes.put_many(prefixes)
-        return count
+        return len(given)
+
+    def _put_sources(
+        self, version: int, bans: list[tuple[Prefix, int | None]], ends: dict[int | None, int], over: int
+    ) -> None:
+        table = self._exact[version]
+        if len(bans) > _FEW:
+            packed = [prefix.packed for prefix, _ in bans]
+            table.put_many(keys.source_keys(packed), [ends[ms] for _, ms in bans], over)
+            return
+        for prefix, ms in bans:
+            table.put(keys.source_key(prefix), ends[ms], over)
 
     def remove(self, prefix: Prefix) -> bool:
         """See :meth:`BanMap.remove`."""

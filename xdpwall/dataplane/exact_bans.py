@@ -95,31 +95,42 @@ class ExactBans:
         """
         import numpy as np
 
-        pending = keys
-        until = np.array(expiries, dtype=np.uint64)
-        # The last word on a key counts: keep the last of each.
-        _, last = np.unique(pending[::-1], return_index=True)
-        order = len(pending) - 1 - last
-        pending, until = pending[order], until[order]
-        hashed = hashing.mix_many(pending, self._seed)
-        bits = hashed >> np.uint64(self._shift - _GATE_BITS)
-        gate = np.frombuffer(self._gate_array.memory, dtype=np.uint64)
-        np.bitwise_or.at(
-            gate, (bits >> np.uint64(6)).astype(np.int64), np.uint64(1) << (bits & np.uint64(63))
-        )
+        hashed = hashing.mix_many(keys, self._seed)
+        # By hash, so by set and within it by gate bit; the hash is one to one, so the same key comes together with itself.
+        order = np.argsort(hashed, kind="stable")
+        hashed = hashed[order]
+        last = np.r_[hashed[1:] != hashed[:-1], True]  # the last word on a key counts
+        order, hashed = order[last], hashed[last]
+        pending, until = keys[order], np.array(expiries, dtype=np.uint64)[order]
+        self._open_gates(hashed >> np.uint64(self._shift - _GATE_BITS))
         index = (hashed >> np.uint64(self._shift)).astype(np.int64)
         tags = self._tags(pending, hashed)
-        # By set: then the n-th ban of each set makes up round n, and no round has two of one set.
-        order = np.argsort(index, kind="stable")
-        pending, until, index, tags = pending[order], until[order], index[order], tags[order]
+        # The n-th ban of each set makes up round n, so no round has two of one set.
         first = np.flatnonzero(np.r_[True, index[1:] != index[:-1]])
         sizes = np.diff(np.r_[first, len(index)])
         turn = np.arange(len(index)) - np.repeat(first, sizes)
+        had_overflow = self._full.tolist()
         for number in range(int(sizes.max(initial=0))):
             chosen = np.flatnonzero(turn == number)
             done = self._put_round(index[chosen], pending[chosen], tags[chosen], until[chosen], now)
-            for at in chosen[~done]:
-                self.put(int(pending[at]), int(until[at]), now)
+            for at in chosen[~done].tolist():
+                line, key, expiry = int(index[at]), int(pending[at]), int(until[at])
+                if had_overflow[line >> 6] >> (line & 63) & 1:
+                    self.put(key, expiry, now)
+                    continue
+                # No place, and nothing of the set was in the overflow map before: this key is not there either.
+                sys_bpf.map_update(self._overflow, _key_bytes(key), BAN_VALUE.pack(expiry, expiry, 0, 0))
+                self._full[line >> 6] |= 1 << (line & 63)
+
+    def _open_gates(self, bits: npt.NDArray[np.uint64]) -> None:
+        """Set bits of the gate, given in ascending order."""
+        import numpy as np
+
+        words = (bits >> np.uint64(6)).astype(np.int64)
+        first = np.flatnonzero(np.r_[True, words[1:] != words[:-1]]) if len(words) else words
+        if len(first):
+            gate = np.frombuffer(self._gate_array.memory, dtype=np.uint64)
+            gate[words[first]] |= np.bitwise_or.reduceat(np.uint64(1) << (bits & np.uint64(63)), first)
 
     def _tags(self, keys: npt.NDArray[np.uint64], hashed: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         import numpy as np
