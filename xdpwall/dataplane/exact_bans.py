@@ -96,7 +96,7 @@ class ExactBans:
         import numpy as np
 
         hashed = hashing.mix_many(keys, self._seed)
-        # By hash, so by set and within it by gate bit; the hash is one to one, so the same key comes together with itself.
+        # By hash, so by set and within it by gate bit. The hash is one to one, so doubles of a key come together.
         order = np.argsort(hashed, kind="stable")
         hashed = hashed[order]
         last = np.r_[hashed[1:] != hashed[:-1], True]  # the last word on a key counts
