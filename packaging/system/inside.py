@@ -212,11 +212,29 @@ def wait_for(action: Callable[[], object]) -> float:
 def flood(test: Test) -> None:
     """A source that nobody banned sends above its limit: the controller, which is not root, bans it."""
     with test.event("flood of a new source: it is banned", losses=True, bans=BANS + 1) as row:
-        test.sent[3] = 1
+        test.sent[3] = wire.NEWCOMERS
         took = wait("the new source is banned", lambda: banned(wire.NEWCOMER))
         test.sent[3] = 0
         row += [f"{took:.0f}", f"{test.sent[2]} sent, {test.behind.newcomer} passed before the limit"]
     run("xdpwall", "ban", "del", wire.NEWCOMER)
+
+
+def cookies(test: Test) -> None:
+    """A flood of requests from spoofed sources: the sandbox lets through the two settings that SYN cookies need."""
+    setting = Path("/proc/sys/net/ipv4/tcp_syncookies")
+    before = setting.read_text().strip()
+    with (
+        socket.create_server((wire.TARGET, wire.PORT), backlog=64),
+        test.event("SYN flood: cookies", losses=True) as row,
+    ):
+        test.sent[3] = wire.REQUESTS
+        took = wait("cookies are on", lambda: setting.read_text().strip() == "2")
+        row += [f"{took:.0f}", f"net.ipv4.tcp_syncookies from {before} to 2"]
+        time.sleep(1.0)
+        test.sent[3] = 0
+    run("systemctl", "stop", "xdpwall")
+    must("it is put back", setting.read_text().strip() == before)
+    run("systemctl", "start", "xdpwall")
 
 
 def banned(address: str) -> bool:
@@ -331,7 +349,7 @@ def main(folder: Path) -> None:
     test = Test(folder)
     result = "failed"
     try:
-        for part in (install, start, flood, break_it, reload, upgrade, replug, down_and_up, purge):
+        for part in (install, start, flood, cookies, break_it, reload, upgrade, replug, down_and_up, purge):
             part(test)
         result = "passed"
     except Exception as error:  # noqa: BLE001 - shown whole, and the run has failed

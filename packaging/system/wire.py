@@ -23,13 +23,15 @@ BANNED_NET = "203.0.113."
 NEWCOMER = "192.0.2.77"
 """Banned by nobody: sends above every limit once it is told to."""
 PORT = 7777
-FLOOD_PPS, HONEST_PPS, NEWCOMER_PPS = 16_000, 200, 30_000
+FLOOD_PPS, HONEST_PPS, NEWCOMER_PPS, REQUEST_PPS = 16_000, 200, 30_000, 8_000
+NEWCOMERS, REQUESTS = 1, 2
+"""What else is sent, in the last word of :class:`Counters`."""
 _BATCH_SECONDS = 0.005
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 
 
 class Counters:
-    """What the sender sent, in a file that both sides map: flood, honest, newcomer; and whether newcomers send now."""
+    """What the sender sent, in a file that both sides map: flood, honest, newcomer; and what else it shall send now."""
 
     def __init__(self, path: Path) -> None:
         with path.open("a+b") as file:
@@ -62,6 +64,17 @@ def frame(mac: bytes, source: str) -> bytes:
     )
 
 
+def request(mac: bytes, number: int) -> bytes:
+    """A request for a TCP connection from a source that nobody has seen: one of 2^20 spoofed ones."""
+    source = f"10.{number >> 16 & 15}.{number >> 8 & 255}.{number & 255}"
+    addresses = socket.inet_aton(source) + socket.inet_aton(TARGET)
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 6, 0) + addresses
+    head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
+    tcp = struct.pack(">HHIIBBHHH", 1024 + number % 60000, PORT, number, 0, 0x50, 2, 64240, 0, 0)
+    check = checksum(addresses + struct.pack(">HH", 6, len(tcp)) + tcp)
+    return mac + b"\x02\0\0\0\0\x02\x08\0" + head + tcp[:16] + struct.pack(">H", check) + tcp[18:] + bytes(6)
+
+
 def send(interface: str, mac: str, folder: Path) -> None:
     """Send until we are ended."""
     counters = Counters(folder / "sent").words
@@ -70,7 +83,7 @@ def send(interface: str, mac: str, folder: Path) -> None:
     to = bytes.fromhex(mac.replace(":", ""))
     flood = [frame(to, f"{BANNED_NET}{n}") for n in range(1, 255)]
     honest, newcomer = frame(to, HONEST), frame(to, NEWCOMER)
-    due, at = time.monotonic(), 0
+    due, at, number = time.monotonic(), 0, 0
     while True:
         for _ in range(int(FLOOD_PPS * _BATCH_SECONDS)):
             at = (at + 1) % len(flood)
@@ -79,7 +92,11 @@ def send(interface: str, mac: str, folder: Path) -> None:
         for _ in range(int(HONEST_PPS * _BATCH_SECONDS)):
             wire.send(honest)
         counters[1] += int(HONEST_PPS * _BATCH_SECONDS)
-        if counters[3]:
+        if counters[3] == REQUESTS:
+            for _ in range(int(REQUEST_PPS * _BATCH_SECONDS)):
+                number += 7919
+                wire.send(request(to, number))
+        if counters[3] == NEWCOMERS:
             for _ in range(int(NEWCOMER_PPS * _BATCH_SECONDS)):
                 wire.send(newcomer)
             counters[2] += int(NEWCOMER_PPS * _BATCH_SECONDS)

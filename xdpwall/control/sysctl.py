@@ -101,14 +101,17 @@ class Memory:
         try:
             if found["schema"] != _SCHEMA or found["boot_id"] != self._boot:
                 return None
-            # An unload is root's, the file is the service's user's: it must not name just any file.
-            return {
-                name: Change(int(entry["before"]), int(entry["set"]))
+            changes = {
+                str(name): Change(int(entry["before"]), int(entry["set"]))
                 for name, entry in found["changes"].items()
-                if _OURS.fullmatch(name)
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.place}: {error!r}") from None
+        for name in changes:
+            # An unload is root's, the file is the service's user's: it must not name just any file.
+            if not _OURS.fullmatch(name):
+                raise ValueError(f"{self.place}: {name!r} is no setting of the network")
+        return changes
 
     def write(self, changes: Mapping[str, Change]) -> None:
         """Note it, so that it survives whatever comes next.
