@@ -37,6 +37,7 @@ _SAME = 0.985
 _JOINT = 0.98
 _RANGE_SHARE = 0.995
 _RANGE_BITS = 1.0
+_HIGHEST = {column: 0xFF if member == "ttl" else 0xFFFF for column, member in RANGED.items()}
 _SEEDS_A_COLUMN = 4
 _SEEDS, _SECOND_SEEDS = 64, 8
 _RETRIES = 4
@@ -218,7 +219,10 @@ class _Hunt:
                 continue  # type and code: no order among them
             ordered = np.sort(table[:, column])
             cut = int((1 - _RANGE_SHARE) / 2 * len(ordered))
-            span = (int(ordered[cut]), int(ordered[len(ordered) - 1 - cut]))
+            low, high = int(ordered[cut]), int(ordered[len(ordered) - 1 - cut])
+            # What was seen ends within what there is: by so much on average, twice over.
+            margin = max(1, -(-2 * (high - low) // len(ordered)))
+            span = (max(0, low - margin), min(_HIGHEST[column], high + margin))
             if usual(Terms({}, {column: span}), self._lane) <= 2**-_RANGE_BITS:
                 spans[column] = span
         return spans

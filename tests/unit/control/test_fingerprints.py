@@ -15,6 +15,7 @@ from tests.unit.detection.packets import Make, many
 from xdpwall.control import rulebook
 from xdpwall.control.fingerprints import BLOCKED_MS, STILL_MATCHES
 from xdpwall.dataplane.fake import FakeWall
+from xdpwall.dataplane.rule_map import HeldRule
 from xdpwall.errors import NotFoundError
 from xdpwall.lanes import Lane
 from xdpwall.reasons import Reason
@@ -176,7 +177,12 @@ def test_the_next_controller_goes_on_with_the_rules(make_rig: Callable[..., Rig]
 def test_at_rest_nothing_is_asked(rig: Rig, wall: FakeWall, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     entries = wall.rules.entries
-    monkeypatch.setattr(wall.rules, "entries", lambda: asked.append(1) or entries())
+
+    def counted() -> list[HeldRule]:
+        asked.append(1)
+        return entries()
+
+    monkeypatch.setattr(wall.rules, "entries", counted)
     rig.ticks(100)
     assert len(asked) <= 2 * 11  # the upkeep of each second
 
