@@ -47,21 +47,17 @@ def checksum(data: bytes) -> int:
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-def frame(mac: bytes, source: str) -> bytes:
-    """A UDP packet of 100 bytes to the guarded host."""
-    payload = bytes(58)
+def frame(mac: bytes, source: str, number: int) -> bytes:
+    """A UDP packet to the guarded host. The number makes port, size, TTL and id: senders differ, as in life."""
+    payload = bytes(40 + number % 400)
+    length, ident, ttl = 28 + len(payload), number * 7919 & 0xFFFF, 40 + number % 25
     head = struct.pack(
-        ">BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0,
+        ">BBHHHBBH4s4s", 0x45, 0, length, ident, 0x4000 * (number & 1), ttl, 17, 0,
         socket.inet_aton(source), socket.inet_aton(TARGET),
     )  # fmt: skip
     head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
-    return (
-        mac
-        + b"\x02\0\0\0\0\x02\x08\0"
-        + head
-        + struct.pack(">4H", 40000, PORT, 8 + len(payload), 0)
-        + payload
-    )
+    udp = struct.pack(">4H", 1024 + number * 104729 % 60000, PORT, length - 20, 0)
+    return mac + b"\x02\0\0\0\0\x02\x08\0" + head + udp + payload
 
 
 def request(mac: bytes, number: int) -> bytes:
@@ -81,13 +77,13 @@ def send(interface: str, mac: str, folder: Path) -> None:
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     wire.bind((interface, 0))
     to = bytes.fromhex(mac.replace(":", ""))
-    flood = [frame(to, f"{BANNED_NET}{n}") for n in range(1, 255)]
-    honest, newcomer = frame(to, HONEST), frame(to, NEWCOMER)
+    flood = [frame(to, f"{BANNED_NET}{n}", n) for n in range(1, 255)]
+    honest, newcomer = frame(to, HONEST, 1_000), [frame(to, NEWCOMER, n) for n in range(2_000, 2_254)]
     due, at, number = time.monotonic(), 0, 0
     while True:
         for _ in range(int(FLOOD_PPS * _BATCH_SECONDS)):
-            at = (at + 1) % len(flood)
-            wire.send(flood[at])
+            at += 1
+            wire.send(flood[at % len(flood)])
         counters[0] += int(FLOOD_PPS * _BATCH_SECONDS)
         for _ in range(int(HONEST_PPS * _BATCH_SECONDS)):
             wire.send(honest)
@@ -98,7 +94,8 @@ def send(interface: str, mac: str, folder: Path) -> None:
                 wire.send(request(to, number))
         if counters[3] == NEWCOMERS:
             for _ in range(int(NEWCOMER_PPS * _BATCH_SECONDS)):
-                wire.send(newcomer)
+                wire.send(newcomer[at % len(newcomer)])
+                at += 1
             counters[2] += int(NEWCOMER_PPS * _BATCH_SECONDS)
         due = max(due + _BATCH_SECONDS, time.monotonic() - 0.1)
         time.sleep(max(0.0, due - time.monotonic()))

@@ -105,7 +105,10 @@ def test_nothing_changes_for_roots_own_instance(paths: Paths) -> None:
 def test_root_puts_back_nothing_but_settings_of_the_network(tmp_path: Path) -> None:
     """The note is the service's user's to write, and an unload acts on it as root."""
     memory = Memory(tmp_path, boot_id="boot", namespace=7)
-    memory.write(
-        {"net.ipv4.tcp_syncookies": Change(1, 2), "kernel.panic": Change(0, 1), "/etc/x": Change(0, 1)}
-    )
-    assert memory.read() == {"net.ipv4.tcp_syncookies": Change(1, 2)}
+    good = {"net.ipv4.tcp_syncookies": Change(1, 2)}
+    memory.write(good)
+    assert memory.read() == good
+    for name in ("kernel.panic", "/etc/x", "net.ipv4.x/../../../etc"):
+        memory.write({**good, name: Change(0, 1)})
+        with pytest.raises(ValueError, match="no setting of the network"):
+            memory.read()
