@@ -44,6 +44,7 @@ class Measure:
         limit: the threshold.
         lane: the lane's label, where it is about one.
         opens: whether it can begin an incident; otherwise it only keeps one open.
+        unit: of value and limit.
     """
 
     what: str
@@ -51,6 +52,7 @@ class Measure:
     limit: float
     lane: str | None = None
     opens: bool = True
+    unit: str = "pps"
 
     @property
     def ratio(self) -> float:
@@ -85,7 +87,11 @@ def measures(rates: Rates, normal: Normal, rules: Rules, *, banned_lately: int, 
     # What a standing ban of a noisy network drops is no attack. Once it is learned it is part of the limit.
     opens = banned_lately > 0 or normal.learned
     found.append(Measure("dropped by bans", rates.pps(*BAN_DROPS), bans, opens=opens))
-    found.append(Measure("sources banned within ten seconds", float(banned_lately), float(rules.sources)))
+    found.append(
+        Measure(
+            "sources banned within ten seconds", float(banned_lately), float(rules.sources), unit="sources"
+        )
+    )
     return found
 
 

@@ -203,6 +203,18 @@ def test_thresholds_and_actions_are_marked_in_the_order_of_time() -> None:
     assert drawn.count("<circle") == 8
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "unit", "words"),
+    [
+        (18_411, 2_000, "pps", "x: 18.4 kpps over the threshold of 2.00 kpps"),
+        (5e9, 1e9, "bps", "x: 5.00 Gbit/s over the threshold of 1.00 Gbit/s"),
+        (40, 10, "sources", "x: 40 over the threshold of 10"),
+    ],
+)
+def test_thresholds_in_words(value: float, limit: float, unit: str, words: str) -> None:
+    assert view.crossing_words("x", value, limit, unit) == words
+
+
 def test_many_bans_do_not_hide_the_end() -> None:
     bans = tuple(Action(BEGIN + n * 100, "ban", f"203.0.113.{n}") for n in range(200))
     many = dataclasses.replace(SAMPLE, actions=(*SAMPLE.actions, *bans))

@@ -161,9 +161,11 @@ def _action_words(action: Action) -> str:
 
 def crossing_words(what: str, value: float, limit: float, unit: str) -> str:
     """``syn lane: 18.4 kpps over its threshold of 2.00 kpps``."""
-    name = text.clean(unit, 12)
+    if unit not in {"pps", "bps"}:
+        return f"{text.clean(what, 60)}: {text.count(value)} over the threshold of {text.count(limit)}"
+    name = "bit/s" if unit == "bps" else unit
     return (
-        f"{text.clean(what, 60)}: {text.scaled(value, name)} over its threshold of {text.scaled(limit, name)}"
+        f"{text.clean(what, 60)}: {text.scaled(value, name)} over the threshold of {text.scaled(limit, name)}"
     )
 
 
@@ -186,7 +188,7 @@ def shares(entries: tuple[Share, ...]) -> list[Line]:
                 believed=_believed(
                     sum(entry.handshake_packets for entry in rest), sum(entry.packets for entry in rest)
                 ),
-                parts=((left / widest, "bar-rest"),),
+                parts=(),  # many small ones together: a bar beside single ones would mislead
             )
         )
     return lines
