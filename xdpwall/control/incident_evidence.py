@@ -173,10 +173,12 @@ class Evidence:
 
     def mix(self) -> dict[Lane, float]:
         """In what proportion packets that bans and limits dropped were of each lane."""
+        known = self._desk.mix
         whole = self._mix.total()
-        if whole >= _MIX_ENOUGH:
-            return {lane: count / whole for lane, count in self._mix.items()}
-        return self._desk.mix
+        if known or whole < _MIX_ENOUGH:
+            return known
+        # Samples are rationed by lane, so they say what there was better than how much of each.
+        return {lane: count / whole for lane, count in self._mix.items()}
 
     def follow(self, wall: Dataplane, came: Mapping[Lane, Pair]) -> None:
         """One second of the open incident.

@@ -69,6 +69,7 @@ class SourceDesk:
         self._executor: Executor | None = executor
         self._ledger = SourceLedger()
         self._sampled = SourceLedger()
+        self._mix: dict[Lane, float] = {}
         self._meter = RateMeter()
         self._knocks = KnockMeter()
         self._wide: dict[Prefix, tuple[int, int]] = {}
@@ -77,7 +78,7 @@ class SourceDesk:
 
     def begin(self, wall: Dataplane, since_tick: int | None) -> None:
         """An incident opened. ``since_tick``: the kernel's tick of its first packet; None: all that is metered now."""
-        self._ledger, self._sampled = SourceLedger(), SourceLedger()
+        self._ledger, self._sampled, self._mix = SourceLedger(), SourceLedger(), {}
         self._meter, self._knocks = RateMeter(), KnockMeter()
         self._wide.clear()
         self._look = None
@@ -91,7 +92,7 @@ class SourceDesk:
 
     def end(self) -> None:
         """It is closed: give the memory back."""
-        self._ledger, self._sampled = SourceLedger(), SourceLedger()
+        self._ledger, self._sampled, self._mix = SourceLedger(), SourceLedger(), {}
         self._meter, self._knocks = RateMeter(), KnockMeter()
         self._waiting.clear()
         if self._given is None and self._executor is not None:
@@ -135,7 +136,7 @@ class SourceDesk:
     @property
     def mix(self) -> dict[Lane, float]:
         """In what proportion metered attackers' packets were of each lane."""
-        return dict(self._ledger.lanes())
+        return dict(self._mix)
 
     def look(self, wall: Dataplane, totals: Totals) -> None:
         """Begin to sum up and look up; :meth:`result` has it later. ``totals``: of the incident so far."""
@@ -167,6 +168,7 @@ class SourceDesk:
 
     def _find(self, wall: Dataplane, totals: Totals) -> Found | None:
         packets = max(1, totals.packets)
+        self._mix = dict(self._ledger.lanes())
         background = totals.background_packets / packets
         ledger, view = self._ledger, self._ledger.attackers(totals.dropped_packets, background)
         if view.packets * 2 < packets:
@@ -178,7 +180,7 @@ class SourceDesk:
             proven = wall.proven(view.keys)
         except (DataplaneError, ValueError):
             return None  # the wall was closed meanwhile
-        collateral = int(view.sums[-1][proven].sum()) if len(view.keys) else 0
+        collateral = view.collateral(proven)
         seen, estimated = self._count(ledger, view)
         top = view.top(TOP, proven)
         prefixes = view.prefixes(PREFIXES)

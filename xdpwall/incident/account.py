@@ -114,9 +114,9 @@ class Account:
     def second(self, step: Second, now: Reading) -> dict[Lane, Pair]:
         """Take in one second. Gives packets and bytes of the attack in it, by lane."""
         if now.shrank(self.last):
-            self._carried = self._carried.plus(self.last.minus(self._base))
+            self._carried = self.last.minus(self._base).plus(self._carried)
             self._base = Reading(now.at_ms, now.mono_ns)
-        counted = self._carried.plus(now.minus(self._base))
+        counted = now.minus(self._base).plus(self._carried)
         if step.over or self._was_over:
             # One second longer than it is over: the last packets come after the last look that was over.
             self._frozen = counted
@@ -288,7 +288,7 @@ class Account:
             changes["bursts"] = (*self._record.bursts[:-1], replace(last, peak_pps=max(last.peak_pps, pps)))
         over = {m.what: m for m in step.found if m.ratio >= 1.0}
         crossed = tuple(
-            Crossing(now.at_ms, m.what, round(m.value, 1), round(m.limit, 1))
+            Crossing(now.at_ms, m.what, round(m.value, 1), round(m.limit, 1), m.unit)
             for what, m in over.items()
             if what not in self._over_now
         )

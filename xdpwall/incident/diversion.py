@@ -201,19 +201,28 @@ class DiversionLane:
         source, target = text(event.peer), text(event.local)
         window = round(self.rules.scan_window_ms / 1000)
         if len(trail.ports) >= self.rules.scan_ports:
-            finding = self._grow("port_scan", source, trail.ports.values(), trail.ports, [target])
+            finding = self._extend("port_scan", source, event, target) or self._grow(
+                "port_scan", source, trail.ports.values(), trail.ports, [target]
+            )
             finding.count = max(finding.count, len(finding.ports))
             finding.why = f"tried {len(finding.ports)} ports that are closed or for admins, within {window} s"
         if len(trail.targets) >= self.rules.scan_ports:
-            names = [text(address) for address in trail.targets]
-            finding = self._grow("host_sweep", source, trail.targets.values(), trail.ports, names)
+            finding = self._extend("host_sweep", source, event, target) or self._grow(
+                "host_sweep",
+                source,
+                trail.targets.values(),
+                trail.ports,
+                [text(name) for name in trail.targets],
+            )
             finding.count = max(finding.count, len(finding.targets))
             finding.why = f"tried {len(finding.targets)} addresses of ours, within {window} s"
         if event.kind == Kind.ADMIN:
             _touch(trail.admin, event.local_port, event.at_ms, horizon)
             trail.admin_tries = [at for at in trail.admin_tries[-1_000:] if at > horizon] + [event.at_ms]
             if len(trail.admin_tries) >= ADMIN_TRIES:
-                finding = self._grow("admin_probe", source, trail.admin_tries, trail.admin, [target])
+                finding = self._extend("admin_probe", source, event, target) or self._grow(
+                    "admin_probe", source, trail.admin_tries, trail.admin, [target]
+                )
                 finding.count = max(finding.count + 1, len(trail.admin_tries))
                 finding.why = f"{finding.count} connection requests to admin ports"
 
@@ -263,6 +272,18 @@ class DiversionLane:
         else:
             self._trails.move_to_end(peer)
         return trail
+
+    def _extend(self, kind: str, source: str, event: Event, target: str) -> _Finding | None:
+        """One more event of a finding that goes on: a scan of 65,000 ports must not be gone through at each packet."""
+        finding = self._findings.get((kind, source))
+        if finding is None or event.at_ms - finding.until_ms > _SETTLED_MS:
+            return None
+        finding.until_ms = max(finding.until_ms, event.at_ms)
+        if len(finding.ports) < 65_536:
+            finding.ports[event.local_port] = None
+        if len(finding.targets) < 4_096:
+            finding.targets[target] = None
+        return finding
 
     def _grow(
         self, kind: str, source: str, times: Iterable[int], ports: Iterable[int], targets: Iterable[str]

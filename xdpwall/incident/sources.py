@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from xdpwall.detection.keys import Keys, are_v4, prefix_keys, prefix_of, source_of
+from xdpwall.detection.keys import Keys, prefix_keys, prefix_of, source_of
 from xdpwall.detection.rates import COUNTERS, Rates
 from xdpwall.incident.faces import SourceTable
 from xdpwall.incident.model import Source, SourcePrefix
@@ -23,8 +23,9 @@ PENDING = 400_000
 _SEEN_BITS = 23
 _MANY_OTHERS = 0.05
 Table = npt.NDArray[np.uint64]
-_PACKETS, _BYTES, _SYN, _UDP, _ICMP, _FRAGMENTS, _DROPS = range(7)
-_COLUMNS = len(COUNTERS)
+_PACKETS, _BYTES, _SYN, _UDP, _ICMP, _FRAGMENTS, _DROPS, _BANNED = range(8)
+_COLUMNS = len(COUNTERS) + 1
+"""The meters' counters, and what bans dropped: of that the kinds are not known."""
 _MIXED = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -40,18 +41,17 @@ class SourceLedger:
         self._pending: list[tuple[Keys, Table]] = []
         self._waiting = 0
         self._seen = np.zeros(1 << (_SEEN_BITS - 3), np.uint8)
-        self._kinds = np.zeros(_COLUMNS, np.float64)
         self.complete = True
 
     def take(self, rates: Rates) -> None:
         """What sources sent between two looks at the meters."""
-        self._add(rates.keys, rates.deltas)
+        self._add(rates.keys, np.vstack([rates.deltas, np.zeros((1, len(rates.keys)), np.uint64)]))
 
     def take_banned(self, keys: Keys, packets: Keys, size: Keys) -> None:
         """What bans dropped of them between two looks."""
         table = np.zeros((_COLUMNS, len(keys)), np.uint64)
-        table[_PACKETS], table[_BYTES], table[_DROPS] = packets, size, packets
-        self._add(keys, table, kinds=False)
+        table[_PACKETS], table[_BYTES], table[_DROPS], table[_BANNED] = packets, size, packets, packets
+        self._add(keys, table)
 
     def seed(self, snapshot: MeterSnapshot, since_tick: int) -> None:
         """Take what the meters hold of sources that began at or after this tick: before there was a first look."""
@@ -61,7 +61,9 @@ class SourceLedger:
         rows = np.flatnonzero(
             (keys != 0) & (age <= snapshot.now_tick - since_tick) & (age >= -snapshot.tick_hz)
         )
-        table = np.stack([slots[name][rows].astype(np.uint64) for name in COUNTERS])
+        table = np.zeros((_COLUMNS, len(rows)), np.uint64)
+        for at, name in enumerate(COUNTERS):
+            table[at] = slots[name][rows]
         self._add(keys[rows], table)
 
     def seen(self) -> tuple[int, bool]:
@@ -103,15 +105,23 @@ class SourceLedger:
         return self._waiting >= PENDING
 
     def lanes(self) -> Mapping[Lane, float]:
-        """In what proportion the metered packets of attackers were of each lane; empty while nothing is known."""
-        syn, udp, icmp, fragments = (float(self._kinds[at]) for at in (_SYN, _UDP, _ICMP, _FRAGMENTS))
-        whole = float(self._kinds[_PACKETS])
-        if whole <= 0:
+        """In what proportion the drops of limits and bans were of each lane; empty while nothing is known.
+
+        What a ban drops has no kind of its own: it is laid to kinds as its source's packets were while it had a meter.
+        """
+        self.settle()
+        metered = self._sums[_PACKETS].astype(np.float64) - self._sums[_BANNED]
+        rows = np.flatnonzero((self._sums[_DROPS] > 0) & (metered >= 1))
+        if not len(rows):
             return {}
-        rest = max(0.0, whole - syn - udp - icmp)
+        weight = self._sums[_DROPS][rows] / metered[rows]
+        syn, udp, icmp, fragments = (
+            float((self._sums[at][rows] * weight).sum()) for at in (_SYN, _UDP, _ICMP, _FRAGMENTS)
+        )
+        whole = float(self._sums[_DROPS][rows].sum())
         parts = {
             Lane.SYN: syn,
-            Lane.TCP: rest,
+            Lane.TCP: max(0.0, whole - syn - udp - icmp),
             Lane.UDP: max(0.0, udp - fragments),
             Lane.ICMP: icmp,
             Lane.FRAGMENT: fragments,
@@ -134,13 +144,11 @@ class SourceLedger:
             return View(self._keys[guilty], self._sums[:, guilty])
         return View(self._keys, self._sums)
 
-    def _add(self, keys: Keys, table: Table, *, kinds: bool = True) -> None:
+    def _add(self, keys: Keys, table: Table) -> None:
         if not len(keys):
             return
         self._pending.append((keys, table))
         self._waiting += len(keys)
-        if kinds:
-            self._kinds += table[:, np.flatnonzero(table[_DROPS])].sum(axis=1)
         places = (keys * _MIXED) >> np.uint64(64 - _SEEN_BITS)
         bits = (np.uint8(1) << (places & np.uint64(7)).astype(np.uint8)).astype(np.uint8)
         np.bitwise_or.at(self._seen, (places >> np.uint64(3)).astype(np.int64), bits)
@@ -200,10 +208,9 @@ class View:
         whole = self.packets
         return float(self.sums[_PACKETS].max()) / whole if whole else 0.0
 
-    @property
-    def v6(self) -> int:
-        """How many are of IPv6."""
-        return int((~are_v4(self.keys)).sum())
+    def collateral(self, proven: npt.NDArray[np.bool_]) -> int:
+        """Packets that were dropped of those that are known to be good."""
+        return int(self.sums[_DROPS][proven].sum())
 
 
 def _largest(measure: npt.NDArray[np.generic], limit: int) -> list[int]:

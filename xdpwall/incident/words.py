@@ -130,7 +130,7 @@ def _outcome(incident: Incident) -> str:
         )
     tries = sum(probe.during_tries for probe in probes)
     good = sum(probe.during_ok for probe in probes)
-    if good == tries and tries >= _PROBES_ENOUGH and _kept_flows(incident):
+    if good == tries and tries >= _PROBES_ENOUGH and _kept_flows(incident) and _nobody_got_in(incident):
         return (
             f"Every attempt failed: the probed services answered {good} of {tries} tries while the attack was on, "
             "and established connections stayed."
@@ -149,6 +149,12 @@ def _kept_flows(incident: Incident) -> bool:
     if users.flows_before is None or users.flows_during_min is None:
         return False
     return users.flows_during_min >= 0.5 * users.flows_before
+
+
+def _nobody_got_in(incident: Incident) -> bool:
+    """It is over, and no stranger completed a handshake on an admin port, nor did this host call somebody new."""
+    inside = {"admin_login", "outbound"}
+    return incident.state == "closed" and not any(found.kind in inside for found in incident.diversion)
 
 
 def _diversion(incident: Incident) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from xdpwall.config import Config
 from xdpwall.errors import InputError, NotFoundError
-from xdpwall.lab import botnet, capture, legit, network, origins, outcome, stage, storm
+from xdpwall.lab import botnet, capture, legit, network, origins, outcome, shares, stage, storm
 from xdpwall.lab.flood import Pace, Program
 from xdpwall.lab.progress import Progress, Silent
 from xdpwall.lab.scenario import Attack, Marks, Pulse, Scenario, Storm
@@ -200,7 +200,7 @@ def _cast(scenario: Scenario, bots: list[botnet.Bot], figures: stage.Figures) ->
     return outcome.Cast(
         classes=tuple((part.name, part.bots) for part in attack.classes) if attack else (),
         sources=len(bots),
-        countries=botnet.countries(attack, bots) if attack else [],
+        countries=shares.countries_sent(attack, bots, figures.reports) if attack else [],
     )
 
 
