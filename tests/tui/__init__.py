@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live screen, driven as a person would: headless by Textual's pilot."""
