@@ -112,6 +112,11 @@ class Fingerprints:
             self._keep_up(wall, held, now_ms, mono_ms)
             held = wall.rules.entries()
         if self._config.policy == "off":
+            for ident in [rule.rule.id for rule in held if wall.rules.remove(rule.rule.id)]:
+                self._memory.watches.pop(ident, None)
+                self._tell(
+                    "rule_end", f"rule {ident} is withdrawn: fingerprints.policy is off", now_ms, ident
+                )
             return
         for lane in busy:
             self._look(wall, lane, [h for h in held if h.rule.pattern.lane is lane], now_ms, mono_ms)

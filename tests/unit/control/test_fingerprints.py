@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.control.conftest import Rig
+from tests.unit.control.conftest import Rig, config
 from tests.unit.detection import packets
 from tests.unit.detection.packets import Make, many
 from xdpwall.control import rulebook
@@ -145,6 +145,14 @@ def test_off_makes_none(make_rig: Callable[..., Rig], wall: FakeWall) -> None:
     rig = make_rig(fingerprints={"policy": "off"})
     rig.ticks(30, each=attack(wall))
     assert rules(wall) == []
+
+
+def test_turned_off_takes_back_what_stands(rig: Rig, wall: FakeWall) -> None:
+    rig.ticks(5, each=attack(wall))
+    rig.engine.configure(config(fingerprints={"policy": "off"}))
+    rig.ticks(11)
+    assert rules(wall) == []
+    assert "off" in details(rig)[-1]
 
 
 def test_a_lane_full_of_rules_is_told_and_nothing_breaks(
