@@ -316,6 +316,11 @@ def test_success_is_claimed_only_from_data() -> None:
     for form in ("html", "md", "ncsc", "stix"):
         assert "very attempt failed" not in render(unmeasured, form)
         assert "very attempt failed" not in render(failed, form)
+    going_on = dataclasses.replace(SAMPLE, state="open", verdict=())
+    login = dataclasses.replace(SAMPLE.diversion[0], kind="admin_login")
+    inside = dataclasses.replace(SAMPLE, verdict=(), diversion=(login,))
+    for other in (going_on, inside):
+        assert "very attempt failed" not in render(other, "md")
     assert "very attempt failed" in render(dataclasses.replace(SAMPLE, verdict=()), "md")
     assert story.probes_all_answered(unmeasured) is None
     assert story.probes_all_answered(failed) is False
