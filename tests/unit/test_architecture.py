@@ -41,7 +41,8 @@ URL_HOSTS = frozenset(
     {
         "datatracker.ietf.org", "docs.kernel.org", "docs.python.org", "git.kernel.org", "github.com",
         "json-schema.org", "keepachangelog.com", "man7.org", "peps.python.org", "semver.org", "standards.ieee.org",
-        "www.apache.org", "www.gnu.org", "www.iana.org", "www.ietf.org", "www.kernel.org", "www.rfc-editor.org", "www.w3.org",
+        "www.apache.org", "www.debian.org", "www.gnu.org", "www.iana.org", "www.ietf.org", "www.kernel.org",
+        "www.rfc-editor.org", "www.w3.org",
     }
 )  # fmt: skip
 EXAMPLE_HOST = re.compile(
