@@ -138,3 +138,14 @@ def test_a_living_lab_is_not_swept() -> None:
         assert len(namespaces.names(name + "-")) == 3
         running.stdin.close()
     wait_for(lambda: not traces(name), "the other lab cleans up")
+
+
+def test_nothing_is_left_when_a_process_is_gone_with_words_unsaid() -> None:
+    """What was written to it and not flushed cannot be flushed any more when the lab is taken down."""
+    with Lab() as lab:
+        name = lab.name
+        process = lab.popen_in("net", ["sleep", "1000"], stdin=subprocess.PIPE, text=True)
+        process.stdin.write("go\n")
+        process.kill()
+        process.wait()
+    assert traces(name) == []

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -91,8 +91,10 @@ class Lab:
         Ctrl-C and SIGTERM wait until it is done: half a clean-up would be worse than a slow one.
         """
         with signals.held():
-            self._stop_all()
-            self._stack.close()
+            try:
+                self._stop_all()
+            finally:
+                self._stack.close()
 
     def at_end(self, work: Callable[[], object]) -> None:
         """Have something done when the lab is taken down."""
@@ -206,7 +208,9 @@ class Lab:
         code = process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
-                stream.close()
+                # A signal may have come between writing to it and flushing: there is nobody to flush to any more.
+                with suppress(BrokenPipeError):
+                    stream.close()
         if process in self._processes:
             self._processes.remove(process)
         return code
