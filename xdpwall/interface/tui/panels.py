@@ -9,7 +9,6 @@ from typing import Any
 from rich.text import Text
 from textual.widget import Widget
 
-from xdpwall.interface.cli.units import scaled
 from xdpwall.interface.tui import model
 from xdpwall.interface.tui.feed import News
 from xdpwall.interface.tui.glyphs import bar, cut, sparkline
@@ -127,9 +126,9 @@ def _users_line(answer: Mapping[str, Any]) -> str:
     proven = sum(lane.get("passed_on_proof_pps") or 0 for lane in lanes)
     over = sum(lane.get("over_pps") or 0 for lane in lanes)
     if lanes and over:
-        return f"over budget {scaled(over, 'pps')}, of it known users {scaled(proven, 'pps')}: pass"
+        return f"over budget {model.figure(over)}/s; known users pass {model.figure(proven)}/s"
     if lanes:
-        return "every lane is within its budget: nobody has to prove anything"
+        return "within every budget: no proof needed"
     return _totals_line(answer)
 
 
