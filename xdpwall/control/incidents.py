@@ -81,6 +81,7 @@ class Incidents:
         self._over_since: Reading | None = None
         self._found: list[Measure] = []
         self._account: Account | None = None
+        self.begun = 0  # incidents since start
         self._bans = BanTally(clock)
         self._elapsed = 0
         self._quiet = True
@@ -254,6 +255,7 @@ class Incidents:
         if account is not None:
             account.reopen(now.at_ms, base)
         else:
+            self.begun += 1
             account = self._fresh(wall, base, now, over)
             self._begin_ledger(account, start, self._evidence.first_drop(base, time), now)
             for old, new in pairwise(self._seconds):

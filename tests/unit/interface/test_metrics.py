@@ -123,6 +123,8 @@ def test_what_is_in_it(inside: Inside) -> None:
     assert value(families, "xdpwall_softnet_dropped_packets_total") == 3
     assert value(families, "xdpwall_update_errors_total", target="kernel") == 0
     assert value(families, "xdpwall_lane_budget_packets_per_second", lane="syn") == 400
+    assert value(families, "xdpwall_incident_open") == 0
+    assert value(families, "xdpwall_fingerprint_rules", policy="enforce") == 0
     assert value(families, "process_resident_memory_bytes") > 1_000_000
 
 

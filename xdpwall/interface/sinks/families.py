@@ -26,6 +26,8 @@ def families(inside: Inside) -> Iterator[Metric]:
     if wall is not None:
         yield from _lanes(inside, wall)
         yield from _maps(inside, wall)
+        yield from _rules(wall)
+    yield from _incident(inside)
     yield from _controller(inside)
     yield from _losses(inside)
 
@@ -126,6 +128,38 @@ def _maps(inside: Inside, wall: Dataplane) -> Iterator[Metric]:
     yield capacity
     yield GaugeMetricFamily(
         "xdpwall_allowlist_entries", "Prefixes that always pass.", value=len(inside.engine.guard.allow)
+    )
+
+
+def _rules(wall: Dataplane) -> Iterator[Metric]:
+    rules = GaugeMetricFamily(
+        "xdpwall_fingerprint_rules",
+        "Rules made from the attack's packets, by what they do.",
+        labels=["policy"],
+    )
+    held = wall.rules.entries()
+    observing = sum(1 for entry in held if entry.rule.observe)
+    rules.add_metric(["enforce"], len(held) - observing)
+    rules.add_metric(["observe"], observing)
+    yield rules
+
+
+def _incident(inside: Inside) -> Iterator[Metric]:
+    incidents = inside.engine.incidents
+    record = incidents.current
+    yield GaugeMetricFamily(
+        "xdpwall_incident_open", "1 while an incident is open.", value=float(incidents.open)
+    )
+    yield CounterMetricFamily("xdpwall_incidents", "Incidents that began since start.", value=incidents.begun)
+    yield GaugeMetricFamily(
+        "xdpwall_incident_severity",
+        "Highest ratio of a measured rate to its threshold in the open incident; 0 while there is none.",
+        value=0.0 if record is None or not incidents.open else record.severity,
+    )
+    yield GaugeMetricFamily(
+        "xdpwall_incident_peak_packets_per_second",
+        "Peak of the open incident; 0 while there is none.",
+        value=0 if record is None or not incidents.open else record.peak_pps,
     )
 
 
