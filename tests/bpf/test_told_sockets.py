@@ -117,11 +117,10 @@ def test_a_load_tells_of_what_is_there() -> None:
             ipr.link("set", index=lo, state="up")
             for address in (TARGET4, SOURCE4):
                 ipr.addr("add", index=lo, address=address, prefixlen=32)
-            listener = stack.enter_context(socket.create_server((TARGET4, 443)))
+            stack.enter_context(socket.create_server((TARGET4, 443)))
             client = stack.enter_context(
                 socket.create_connection((TARGET4, 443), source_address=(SOURCE4, 0))
             )
-            assert listener
         sport = client.getsockname()[1]
         made.load(tight(), interfaces=["wt0"])
         with made.open() as wall:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.bpf.conftest import _PASS_ALL
 from tests.bpf.scene import scene
 from xdpwall.config import Config
+from xdpwall.dataplane import sys_bpf
+from xdpwall.dataplane.behind import others_behind
 from xdpwall.dataplane.interface import Flow
 from xdpwall.dataplane.sockets import ALL_PORTS, TCP, UDP, forwards, read_sockets, survey
 
@@ -165,3 +169,43 @@ def test_whether_it_forwards(host: Host, key: str) -> None:
     assert forwards()
     assert set(survey(Config()).tcp) == set(ALL_PORTS)
     assert survey(Config.from_mapping({"lanes": {"closed_ports": "always"}})).tcp == {8443}
+
+
+def add(*words: str) -> None:
+    subprocess.run(["ip", "link", "add", *words], check=True)
+
+
+def test_who_lives_behind_an_interface(host: Host) -> None:
+    """Ports of a bridge and parents of a macvlan carry the packets of others."""
+    listener = host.listener(HERE, 8443)
+    assert listener.fileno() >= 0
+    link("v2")
+    assert not others_behind(["v2", "v2p"])
+    add("br0", "type", "bridge")
+    assert not others_behind(["v2"])
+    subprocess.run(["ip", "link", "set", "v2p", "master", "br0"], check=True)
+    assert not others_behind(["v2"])
+    assert others_behind(["v2p"])
+    assert not others_behind()
+    assert survey(Config(), ["v2"]).tcp == {8443}
+    assert set(survey(Config(), ["v2p"]).tcp) == set(ALL_PORTS)
+    assert survey(Config.from_mapping({"lanes": {"closed_ports": "always"}}), ["v2p"]).tcp == {8443}
+    link("v3")
+    add("m0", "link", "v3", "type", "macvlan")
+    assert others_behind(["v3"])
+    assert not others_behind(["v3p"])
+
+
+def test_an_interface_with_a_program_is_found(host: Host) -> None:
+    """The controller need not be told on which interfaces the wall stands."""
+    link("v4")
+    add("br1", "type", "bridge")
+    subprocess.run(["ip", "link", "set", "v4", "master", "br1"], check=True)
+    assert not others_behind()
+    program = sys_bpf.prog_load(_PASS_ALL, "probe")
+    held = sys_bpf.link_create_xdp(program, socket.if_nametoindex("v4"), sys_bpf.XDP_FLAGS_DRV_MODE)
+    try:
+        assert others_behind()
+    finally:
+        os.close(held)
+        os.close(program)

@@ -201,7 +201,7 @@ class _Builder:
                 wall.allow.put(Prefix.parse(str(prefix)))
             wall.set_own_addresses(own_addresses())
             wall.set_budgets(self._config.lanes, self._config.proof)
-            self._tell_sockets(wall, warnings)
+            self._tell_sockets(wall, wanted, warnings)
             table = wall.interface_table
             standing = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]
             attachments = []
@@ -253,10 +253,10 @@ class _Builder:
                 f"{loaded.place(paths)}: {error.strerror}; `xdpwall explain` will have to guess the config"
             )
 
-    def _tell_sockets(self, wall: Wall, warnings: list[str]) -> None:
+    def _tell_sockets(self, wall: Wall, wanted: list[str], warnings: list[str]) -> None:
         """Open ports and connections of this host, before the first packet is judged."""
         try:
-            found = sockets.survey(self._config)
+            found = sockets.survey(self._config, wanted)
         except KernelError as error:
             warnings.append(f"{error.message}: every port counts as open")
             wall.set_ports(sockets.ALL_PORTS, sockets.ALL_PORTS, self._config.incident.admin_ports)

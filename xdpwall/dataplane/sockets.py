@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from xdpwall.dataplane.behind import others_behind
 from xdpwall.dataplane.interface import Flow
+from xdpwall.dataplane.netlink import DUMP_INTERRUPTED, ERROR, HEADER, messages
 from xdpwall.errors import KernelError
 
 if TYPE_CHECKING:
@@ -29,9 +31,6 @@ TCP, UDP = 6, 17
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
-_REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_NLM_F_DUMP_INTR = 0x10
 
 # Socket states, include/net/tcp_states.h. UDP is "established" with a peer, and "closed" without.
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE, _CLOSE_WAIT, _LAST_ACK, _LISTEN, _CLOSING = (
@@ -47,14 +46,12 @@ _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE, _CLOSE_WAIT, _LAST_ACK, _LISTEN, _
 _TALKING = (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT, _LAST_ACK, _CLOSING)
 """TCP after a completed handshake. Not SYN_RECV: a SYN-ACK that we sent proves nothing."""
 
-_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
 _REQUEST = struct.Struct("=BBBBI48x")  # family, protocol, extensions, -, states as bits; inet_diag_sockid
-_STATE_AT = _HEADER.size + 1
-_IDS_AT = _HEADER.size + 4
+_STATE_AT = HEADER.size + 1
+_IDS_AT = HEADER.size + 4
 _IDS = struct.Struct(">HH16s16s")  # inet_diag_sockid: ports and addresses in network order
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 _ANY = (bytes(4), bytes(16))
-_BUFFER = 1 << 17
 _ATTEMPTS = 3
 
 
@@ -142,7 +139,7 @@ def open_ports(
     Args:
         found: the sockets.
         closed_ports: ``lanes.closed_ports`` of the config.
-        forwarding: see :func:`forwards`.
+        forwarding: whether ports of others lie behind this host, too: see :func:`forwards`, and ``dataplane.behind``.
         named: ports that the config names, like ``udp/53``. They count as open, whoever listens.
     """
     if closed_ports == "never" or (closed_ports == "auto" and forwarding):
@@ -176,10 +173,8 @@ def _dump_once(
     whole = True
     body = _REQUEST.pack(family, protocol, 0, 0, sum(1 << state for state in states))
     unpack, width = _IDS.unpack_from, 4 if family == socket.AF_INET else 16
-    for message, kind, flags, at in _messages(
-        _HEADER.pack(_HEADER.size + len(body), 20, _REQUEST_DUMP, 1, 0) + body
-    ):
-        if flags & _NLM_F_DUMP_INTR:
+    for message, kind, flags, at in messages(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, body):
+        if flags & DUMP_INTERRUPTED:
             whole = False
         if kind == _SOCK_DIAG_BY_FAMILY:
             local_port, peer_port, local, peer = unpack(message, at + _IDS_AT)
@@ -190,8 +185,8 @@ def _dump_once(
             if _loopback(local):
                 continue
             found.append((message[at + _STATE_AT], local, local_port, peer, peer_port))
-        elif kind == _NLMSG_ERROR:
-            code = -struct.unpack_from("=i", message, at + _HEADER.size)[0]
+        elif kind == ERROR:
+            code = -struct.unpack_from("=i", message, at + HEADER.size)[0]
             if code == errno.ENOENT:
                 # No handler: IPv6 is not there at all, or the module cannot be loaded.
                 if family == socket.AF_INET6 and not Path("/proc/net/if_inet6").exists():
@@ -208,26 +203,6 @@ def _loopback(address: bytes) -> bool:
     return address == b"\0" * 15 + b"\x01"
 
 
-def _messages(request: bytes) -> Iterator[tuple[memoryview, int, int, int]]:
-    """Each netlink message of the answer to a dump: the buffer, type, flags, offset of its header."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as link:
-        link.settimeout(10.0)
-        buffer = memoryview(bytearray(_BUFFER))
-        try:
-            link.send(request)
-            while True:
-                size = link.recv_into(buffer)
-                at = 0
-                while at + _HEADER.size <= size:
-                    length, kind, flags, _, _ = _HEADER.unpack_from(buffer, at)
-                    yield buffer, kind, flags, at
-                    if kind in (_NLMSG_DONE, _NLMSG_ERROR) or length < _HEADER.size:
-                        return
-                    at += (length + 3) & ~3
-        except OSError as error:
-            raise KernelError("ask the kernel for its sockets", error.errno or errno.ETIMEDOUT) from None
-
-
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What the wall should know: the ports that count as open, doors for administrators, and the flows."""
@@ -238,8 +213,12 @@ class Survey:
     flows: list[Flow]
 
 
-def survey(config: Config) -> Survey:
+def survey(config: Config, interfaces: Collection[str] = ()) -> Survey:
     """One look, made ready for the wall by what the config says of closed ports.
+
+    Args:
+        config: the configuration.
+        interfaces: that the wall is about to stand on; those that it stands on already are found.
 
     Raises:
         KernelError: see :func:`read_sockets`.
@@ -249,7 +228,7 @@ def survey(config: Config) -> Survey:
     tcp, udp = open_ports(
         found,
         lanes.closed_ports,
-        forwarding=lanes.closed_ports == "auto" and forwards(),
+        forwarding=lanes.closed_ports == "auto" and (forwards() or others_behind(interfaces)),
         named=[budget.port for budget in lanes.ports],
     )
     return Survey(tcp, udp, config.incident.admin_ports, found.flows)

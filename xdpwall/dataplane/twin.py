@@ -320,7 +320,7 @@ def fresh(config: Config, own: Iterable[Prefix] = ()) -> Twin:
     try:
         from xdpwall.dataplane.sockets import survey
 
-        found = survey(config)
+        found = survey(config, config.interfaces)
         for prefix in config.allow.prefixes:
             twin.wall.allow.put(Prefix.parse(str(prefix)))
         twin.wall.set_own_addresses({*own_addresses(), *own})
