@@ -38,7 +38,8 @@ struct answer {
     u8 scale;
     u8 hop_limit;
     u8 service; /* type of service, traffic class; without ECN */
-    u8 spare[21];
+    u8 tagged;  /* it left in a VLAN */
+    u8 spare[20];
 };
 /* Index: top ANSWER_BITS of the hash, and two places a set. */
 #define ANSWER_BITS 11
@@ -172,7 +173,7 @@ INLINE int is_own_cookie(void *data, void *end, u64 l3, u64 is_v6, struct tcp_he
 }
 
 /* A SYN-ACK is being sent. l3: of its IP header; no fragment. */
-INLINE void learn_answer(void *data, void *end, u64 l3, u64 is_v6, struct tcp_header *tcp, u64 now)
+INLINE void learn_answer(void *data, void *end, u64 l3, u64 is_v6, u64 tagged, struct tcp_header *tcp, u64 now)
 {
     u32 zero = 0, tick = stamp_tick(now), at = l3 & 0x3f;
     u64 hash, hop_limit, service;
@@ -201,6 +202,7 @@ INLINE void learn_answer(void *data, void *end, u64 l3, u64 is_v6, struct tcp_he
     answer->hop_limit = hop_limit;
     answer->service = service & 0xfc;
     answer->window = tcp->window;
+    answer->tagged = tagged;
     learn_options(answer, (u32 *)(tcp + 1), end, (tcp->length >> 4) * 4 - sizeof(*tcp), tcp->flags, tick);
     if (state->since && answer->cookie != tick && is_own_cookie(data, end, at, is_v6, tcp))
         answer->cookie = tick;

@@ -22,6 +22,7 @@ struct sent {
     u64 protocol;
     u64 is_v6;
     u64 l3;
+    u64 tagged; /* it leaves in a VLAN, whether the tag is in the frame yet or not */
 };
 
 /* Addresses and transport of what is being sent. 0 where it is nothing that could be noted. */
@@ -98,7 +99,7 @@ INLINE void note_tcp(void *data, void *end, struct sent *s, u64 now)
         if (tcp->flags & TCP_ACK) {
             note_pending(hash, (from_be32(tcp->sequence) + 1) & 0xffffffff);
             if (COOKIES)
-                learn_answer(data, end, s->l3, s->is_v6, tcp, now);
+                learn_answer(data, end, s->l3, s->is_v6, s->tagged, tcp, now);
         } else {
             if (!find_proof(hash, now))
                 watch_sent(data, end, s->l3, s->is_v6, WATCH_OPENED, from_be16(tcp->source), from_be16(tcp->target),
@@ -134,11 +135,13 @@ INLINE void note_udp(void *data, void *end, struct sent *s, u64 now)
     note_proof(hash, serves ? PROOF_ANSWERED : PROOF_ASKED, now);
 }
 
-INLINE void note_sent(void *data, void *end, u64 length, u64 now)
+/* tagged: the NIC is to put a VLAN tag into the frame. */
+INLINE void note_sent(void *data, void *end, u64 length, u64 tagged, u64 now)
 {
     struct sent s;
     if (!parse_sent(data, end, length, &s))
         return;
+    s.tagged = tagged || s.l3 != ETH_HEADER;
     if (s.protocol == PROTO_TCP) {
         note_tcp(data, end, &s, now);
     } else if (s.protocol == PROTO_UDP) {

@@ -274,6 +274,10 @@ INLINE enum reason answer_syn(struct xdp_md *ctx, struct packet *p)
     if (!answer || !is_ready(answer->cookie, p->now, state) || offer.signed_)
         return REASON_LANE_SYN;
 
+    /* A NIC that takes VLAN tags off before XDP leaves none to send the answer with: it would go astray. */
+    if (answer->tagged && (p->l3 & 0x3f) == ETH_HEADER)
+        return REASON_LANE_SYN;
+
     s64 cookie = make_cookie(p, &request, size + sizeof(request.tcp));
     if (cookie < 0)
         return REASON_LANE_SYN;

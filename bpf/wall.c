@@ -177,7 +177,7 @@ int sampled(struct xdp_md *ctx)
 /* At the egress of each interface. TC_ACT_UNSPEC: the next filter decides. */
 int egress(struct __sk_buff *skb)
 {
-    note_sent((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, bpf_jiffies64());
+    note_sent((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, skb->vlan_present, bpf_jiffies64());
     return -1;
 }
 

@@ -24,8 +24,8 @@ STAMP = b"\x08\x0a\x01\x02\x03\x04\0\0\0\0"
 LINUX = MSS + SACK + STAMP + SCALE
 """The options of a request as Linux sends them: window scale 7."""
 OUR_SCALE, OUR_WINDOW, OUR_MSS, OUR_HOPS = 9, 0x4321, 1400, 61
-ANSWER = struct.Struct("<9I2H3B21x")
-"""``struct answer``: tag, seen, cookie, stamped, scaled, sacked, ecn, probed, probed_full, mss, window, scale, ..."""
+ANSWER = struct.Struct("<9I2H4B20x")
+"""``struct answer``: tag, seen, cookie, stamped, scaled, sacked, ecn, probed, probed_full, mss, window, ..."""
 _WORK = ("answers", "probes", "cookie_state")
 
 
@@ -63,7 +63,14 @@ class Asking(Talk):
         (reason,) = [r for r, count in after.items() if count != before.get(r, Count())]
         return Answered(Outcome(result.verdict, reason), result.data)
 
-    def stack_answers(self, *, v6: bool = False, ready: bool = True, options: bytes | None = None) -> None:
+    def stack_answers(
+        self,
+        *,
+        v6: bool = False,
+        ready: bool = True,
+        options: bytes | None = None,
+        vlans: tuple[int, ...] = (),
+    ) -> None:
         """Our stack sends a SYN-ACK, whose form is learned. ``ready``: and takes cookies from now on."""
         now = (time.monotonic_ns() // 1_000_000) & 0xFFFFFFFF
         stamped = (
@@ -77,7 +84,7 @@ class Asking(Talk):
             packet = ipv6(bytes(segment), TCP, source=OURS6, target=STRANGER6, hop_limit=OUR_HOPS)
         else:
             packet = ipv4(bytes(segment), TCP, source=OURS4, target=STRANGER4, ttl=OUR_HOPS)
-        self.send(ethernet(packet, IPV6 if v6 else IPV4))
+        self.send(ethernet(packet, IPV6 if v6 else IPV4, vlans=vlans))
         if ready:
             (place,) = self.learned()
             self.set_answer(place, cookie=self.wall._clock.now() & 0xFFFFFFFF)

@@ -200,6 +200,12 @@ def test_addresses_without_end_teach_nothing(host: Asking) -> None:
     assert host.request().outcome == SENT
 
 
+def test_a_tag_that_the_nic_took_off_cannot_be_put_back(host: Asking) -> None:
+    host.stack_answers(vlans=(VLAN,))
+    assert host.request().outcome == DROPPED
+    assert host.request(vlans=(VLAN,)).outcome == SENT
+
+
 def test_only_a_listener_answers(host: Asking) -> None:
     host.stack_answers()
     sent = frame(LINUX, dport=80)

@@ -95,7 +95,8 @@ _ANSWER = (
     ("scale", 1),
     ("hop_limit", 1),
     ("service", 1),
-    ("spare", 21),
+    ("tagged", 1),
+    ("spare", 20),
 )
 _WATCH_EVENT = (
     ("number", 8),
