@@ -155,7 +155,13 @@ def test_spent_budgets_leave_only_proof(other: twin.Twin) -> None:
     other.wall.set_ports({443}, {53})
     other.wall.note_flows([Flow(TCP, packed(TARGET4), 443, packed(SOURCE4), 40_000)])
     assert other.run(known).reason in (Reason.PASS, Reason.PASS_FLOW)
+    limited = [state for state in other.lane_states() if state.pps]
+    assert [(state.lane.label, state.pps) for state in limited] == [
+        (name, 400) for name in ("syn", "tcp", "udp", "icmp", "fragment", "other", "closed")
+    ]
+    assert {state.left_percent for state in limited} == {100}
     other.spend_budgets()
+    assert {state.left_percent for state in other.lane_states() if state.pps} == {0}
     assert other.run(known).reason is Reason.PASS_FLOW
     assert other.run(frame4(tcp(ACK, sport=9), TCP)).reason is Reason.LANE_TCP
     assert other.run(frame4(tcp(ACK, dport=9), TCP)).reason is Reason.CLOSED_TCP

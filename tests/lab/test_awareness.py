@@ -94,6 +94,7 @@ def test_explain_an_address(walled: Lab) -> None:
     assert found["listed"]["ban"]["reason"] == "scans"
     assert {row["reason"] for row in found["packets"]} == {"banned_source"}
     assert {row["over_budget"]["verdict"] for row in found["packets"]} == {"drop"}
+    assert {row["lane"]: row["budget_pps"] for row in found["lanes"]}["udp"] == 20_000
     assert walled.ask("ban.list")["bans"][0]["dropped_packets"] == 0, "the wall itself dropped nothing"
     text = walled.wall("explain", "2001:db8:99::7", "--port", "9", "--proto", "udp").stdout
     assert "2001:db8:99::7, which counts as 2001:db8:99::/64: packets to " + walled.server6 in text

@@ -159,6 +159,28 @@ def meters(twin: Twin, source: Prefix) -> dict[str, Any]:
     }
 
 
+def lanes(twin: Twin) -> list[dict[str, Any]]:
+    """Each lane's budget, what is left of it at this moment, and its totals since load."""
+    counts = twin.wall.lanes()
+    found = []
+    for state in twin.lane_states():
+        count = counts.get(state.lane)
+        row: dict[str, Any] = {
+            "lane": state.lane.label,
+            "budget_pps": state.pps,
+            "budget_bps": state.bps,
+            "left_percent": state.left_percent,
+        }
+        if count is not None:
+            row |= {
+                "packets": count.seen.packets,
+                "over_packets": count.over.packets,
+                "dropped_packets": count.dropped.packets,
+            }
+        found.append(row)
+    return found
+
+
 def busiest_cpu(twin: Twin, source: Prefix) -> int | None:
     """The CPU that met most packets of a source; None when none is on record."""
     snapshot = twin.wall.sources()

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from xdpwall.dataplane import defines, layout, loaded, source, sys_bpf, ticks
+from xdpwall.dataplane import defines, layout, loaded, source, sys_bpf, ticks, twin_lanes
 from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_map_fds
 from xdpwall.dataplane.loader import ready_program
@@ -38,9 +38,6 @@ SHORTEST, LONGEST = 14, 65_535
 """Bytes of a frame that can be tried."""
 _ONE_BUFFER = 3_000
 """A longer frame is tried as a jumbo frame: past about 3,500 bytes the kernel puts it into several buffers."""
-_FINE = 20
-_FAR_AHEAD = 1 << 50
-"""In units of 2^-20 ticks: budgets that are spent until then are spent for weeks."""
 _PORTS, _LISTENS = 65_536, 0x80
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 _NOT_COPIED = frozenset({"verdicts", "handovers", "samples"})
@@ -186,21 +183,14 @@ class Twin:
 
     def spend_budgets(self) -> None:
         """Leave nothing of any lane's or port's budget, as in the middle of a flood."""
-        spent = (ticks.read_clock(self._fds[0])[0] << _FINE) + _FAR_AHEAD
-        with Opened(self._pins, "budgets", "pools", "classes", "lane_cpus") as maps:
-            for number in range(layout.BUDGETS):
-                costs = maps["budgets"].words[number * 8 : number * 8 + 2].tolist()
-                for which, cost in enumerate(costs):
-                    if not cost:
-                        continue  # no limit: nothing is ever spent of it
-                    maps["pools"].words[number * 8 + which] = spent
-                    if number >= layout.LANE_SLOTS:
-                        continue
-                    for one in range(layout.CLASSES):
-                        maps["classes"].words[(number * layout.CLASSES + one) * 2 + which] = spent
-                    size = layout.BY_NAME["lane_cpus"].value_size // 8
-                    for cpu in range(maps["lane_cpus"].entries // layout.LANE_SLOTS):
-                        maps["lane_cpus"].words[(cpu * layout.LANE_SLOTS + number) * size + 6 + which] = spent
+        twin_lanes.spend(self._pins, self._tick())
+
+    def lane_states(self) -> list[twin_lanes.LaneState]:
+        """How full each lane's budget is."""
+        return twin_lanes.states(self._pins, self._hz, self._tick())
+
+    def _tick(self) -> int:
+        return ticks.read_clock(self._fds[0])[0]
 
     def take_state_of(self, pins: Pins) -> None:
         """Make the maps hold what a wall's do, and nothing else.

@@ -177,7 +177,7 @@ def _source(settings: Settings, twin: Twin, source: Prefix, options: Options) ->
     if cpu is not None:
         twin.run_on(cpu)
     target = explain.own_address(source.version, options.to, twin.own_addresses())
-    metered = explain.meters(twin, meant)  # before our own packets are counted
+    metered, lanes = explain.meters(twin, meant), explain.lanes(twin)  # before our own packets are counted
     question = explain.Question(source.packed, target, options.proto, options.port, options.from_port)
     found = explain.ask(twin, question)
     return {
@@ -186,6 +186,7 @@ def _source(settings: Settings, twin: Twin, source: Prefix, options: Options) ->
         "target": str(Prefix(target, len(target) * 8)),
         "listed": None if options.fresh else _listed(settings, source),
         "meters": metered,
+        "lanes": lanes,
         "packets": found,
     }
 

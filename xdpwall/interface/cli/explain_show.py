@@ -19,7 +19,7 @@ def source(result: dict[str, Any]) -> None:
     name = result["source"]
     counts = "" if result["counts_as"] == name else f", which counts as {result['counts_as']}"
     say(f"{name}{counts}: packets to {result['target']}")
-    for line in (*_listed(result["listed"]), *_metered(result["meters"])):
+    for line in (*_listed(result["listed"]), *_metered(result["meters"]), *_lanes(result["lanes"])):
         say(f"  {line}")
     say("")
     table(
@@ -172,6 +172,21 @@ def _listed(listed: dict[str, Any] | None) -> list[str]:
             f"banned: {ban['prefix']} {left}, {by}{why}; it dropped {plural(ban['dropped_packets'], 'packet')}"
         )
     return lines or ["on no list: neither banned nor allowed"]
+
+
+def _lanes(lanes: list[dict[str, Any]]) -> list[str]:
+    limited = [row for row in lanes if row["budget_pps"] or row["budget_bps"]]
+    if not limited:
+        return ["lanes: no budgets"]
+    busy = [row for row in limited if row["left_percent"] < 50]
+    if not busy:
+        return [f"lanes: quiet, each of the {len(limited)} budgets has half or more left"]
+    words = (
+        f"{row['lane']} {row['left_percent']} % of {count(row['budget_pps'])}/s"
+        + (f" ({count(row['dropped_packets'])} dropped so far)" if row.get("dropped_packets") else "")
+        for row in busy
+    )
+    return [f"lanes: little is left of {', '.join(words)}"]
 
 
 def _metered(meters: dict[str, Any]) -> list[str]:
