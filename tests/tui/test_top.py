@@ -17,7 +17,7 @@ BOT = "45.1.0.1"
 
 def test_quiet(walled: Lab) -> None:
     async def work(screen: Screen) -> None:
-        await screen.shows("QUIET", "wan0 native", "passed", "dropped", "syn", "0 sources, 0 prefixes")
+        await screen.shows("QUIET", "wan0 native", "passed", "dropped", "syn", "bans: 0 + 0 prefixes")
         await screen.press("question_mark")
         await screen.shows("ban the selected source", "Is it being stopped?")
         await screen.press("escape")

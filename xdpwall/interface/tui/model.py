@@ -225,7 +225,7 @@ def bans_line(answer: Mapping[str, Any]) -> str:
     """How many bans stand, and how full the tables are."""
     bans = answer["status"]["bans"]
     full = max(_fullness(bans["exact"], bans["capacity"]), _fullness(bans["prefix"], bans["prefix_capacity"]))
-    return f"{count(bans['exact'])} sources, {count(bans['prefix'])} prefixes banned ({full})"
+    return f"bans: {count(bans['exact'])} + {count(bans['prefix'])} prefixes ({full})"
 
 
 def _fullness(number: int, capacity: int) -> str:
@@ -261,8 +261,12 @@ def captions(answer: Mapping[str, Any], wanted: Wanted) -> dict[str, str]:
     still_open = sum(1 for entry in incidents if entry.get("state") == "open")
     sifted = f", only {wanted.text}" if wanted.text else ""
     return {
-        "sources": f"Sources by {wanted.sort} ({count(metered)} seen{sifted})",
-        "bans": f"Bans ({count(bans['exact'] + bans['prefix'])}{sifted})",
+        "sources": f"Sources by {wanted.sort} ({_many(metered)} seen{sifted})",
+        "bans": f"Bans ({_many(bans['exact'] + bans['prefix'])}{sifted})",
         "incidents": f"Incidents ({still_open} open)" if still_open else "Incidents",
         "reasons": "Reasons",
     }
+
+
+def _many(number: int) -> str:
+    return count(number) if number < 10_000 else figure(number)

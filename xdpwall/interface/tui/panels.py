@@ -117,7 +117,7 @@ class TrafficPanel(Panel):
 def _totals_line(answer: Mapping[str, Any]) -> str:
     totals = answer["status"]["totals"]
     seen, dropped = (model.figure(totals[key]) for key in ("packets", "dropped_packets"))
-    return f"since load {seen} packets, {dropped} dropped"
+    return f"since load {seen}, {dropped} dropped"
 
 
 def _users_line(answer: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def _users_line(answer: Mapping[str, Any]) -> str:
     proven = sum(lane.get("passed_on_proof_pps") or 0 for lane in lanes)
     over = sum(lane.get("over_pps") or 0 for lane in lanes)
     if lanes and over:
-        return f"over budget {model.figure(over)}/s; known users pass {model.figure(proven)}/s"
+        return f"over budget {model.figure(over)}, known users {model.figure(proven)}"
     if lanes:
         return "within every budget: no proof needed"
     return _totals_line(answer)
