@@ -24,8 +24,8 @@ class Timeline:
         self._step_ms = _step_of(self._points)
 
     def add(self, point: Point, seconds: float) -> None:
-        """One more, averaged over ``seconds``. Points closer than the step are averaged into one."""
-        if self._points and point.at_ms - self._points[-1].at_ms < self._step_ms * 0.9:
+        """One more, averaged over ``seconds``. Those within one step of the clock are averaged into one."""
+        if self._points and point.at_ms // self._step_ms == self._points[-1].at_ms // self._step_ms:
             self._points[-1], self._weights[-1] = _mean(
                 self._points[-1], self._weights[-1], point, max(seconds, 1e-3)
             )
