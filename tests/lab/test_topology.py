@@ -145,6 +145,7 @@ def test_nothing_is_left_when_a_process_is_gone_with_words_unsaid() -> None:
     with Lab() as lab:
         name = lab.name
         process = lab.popen_in("net", ["sleep", "1000"], stdin=subprocess.PIPE, text=True)
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.kill()
         process.wait()

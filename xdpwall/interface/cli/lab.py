@@ -63,7 +63,7 @@ def list_(settings: Settings) -> None:
 
 def _run_options(function: Any) -> Any:
     function = click.option(
-        "--seconds", type=click.FloatRange(0.5, 600), metavar="N", help="Length of the attack."
+        "--seconds", type=click.FloatRange(0.5, 3600), metavar="N", help="Length of the attack."
     )(function)
     function = click.option(
         "--pps", "rate", type=click.IntRange(1, 50_000_000), metavar="N", help="Attack packets per second."

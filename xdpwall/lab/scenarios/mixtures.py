@@ -3,11 +3,33 @@
 
 from __future__ import annotations
 
-from xdpwall.lab.scenario import Hosts, Pulse, Spoofed, Storm, Stream
-from xdpwall.lab.scenarios.tables import GAME, WEB, flood, storm
+from xdpwall.lab.scenario import Hosts, Marks, Pulse, Scenario, Spoofed, Storm, Stream
+from xdpwall.lab.scenarios.tables import GAME, NOBODY, WEB, flood, storm
 from xdpwall.lab.shapes import other, tcp, udp
 
 SCENARIOS = (
+    Scenario(
+        name="everyday",
+        summary="a busy day's background noise, below every budget; not one packet may be dropped",
+        seconds=10.0,
+        attack=Storm(
+            1_200,
+            (
+                Stream("udp", udp.flood(GAME), Hosts(2_000), 800),
+                Stream("syn", tcp.syn(WEB), Spoofed(), 50),
+                Stream("ack", tcp.ack(WEB), Spoofed(), 80),
+                Stream("rst", tcp.rst(WEB), Spoofed(), 40),
+                Stream("ping", other.ping(), Hosts(200), 80),
+                Stream("fragments", udp.dns_fragmented(), Hosts(50), 20),
+                Stream("gre", other.gre(), Hosts(3), 30),
+                Stream("scan", tcp.syn(NOBODY), Hosts(50), 10),
+                Stream("stray", udp.flood(NOBODY), Hosts(50), 10),
+                Stream("udp-v6", udp.flood(GAME), Hosts(200), 60, version=6),
+                Stream("ping-v6", other.ping(6), Hosts(50), 20, version=6),
+            ),
+        ),
+        marks=Marks(legit_at_least=1.0, dropped_at_most=0),
+    ),
     storm(
         "carpet",
         "UDP, reflected answers and SYN over all 254 addresses of a /24 of this host",
