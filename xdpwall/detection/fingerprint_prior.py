@@ -93,12 +93,12 @@ def _payload_end(terms: Terms, lane: Lane) -> int:
 
 
 def _byte_bits(value: int) -> float:
-    """What a constant byte tells: headers are full of zeros and small numbers, texts are shared by many."""
-    if value == 0:
-        return 0.25
-    if value in (1, 2, 3, 0xFF):
-        return 1.0
-    return 2.0 if 0x20 <= value < 0x7F else 3.0
+    """What a constant byte tells. Headers are full of zeros and small numbers, and protocols are made of text."""
+    if value == 0 or 0x20 <= value < 0x7F:
+        return 0.15
+    if value <= 3 or value == 0xFF:
+        return 0.5
+    return 1.0 if value < 0x20 else 3.0
 
 
 def _mass(table: tuple[tuple[int, int, float], ...], span: Span) -> float:

@@ -134,6 +134,19 @@ def dns_query(chance: random.Random) -> bytes:
     return _frame(udp(head + question, sport=chance.randint(1024, 65535), dport=53), UDP, chance)
 
 
+def one_name(chance: random.Random) -> bytes:
+    """Queries for the one name that a name server is for."""
+    head = chance.randbytes(2) + bytes.fromhex("01000001000000000000")
+    question = b"\x03www\x07example\x03com\0\0\x01\0\x01"
+    return _frame(udp(head + question, sport=chance.randint(1024, 65535), dport=53), UDP, chance)
+
+
+def templated(chance: random.Random) -> bytes:
+    """A tool's payload: drawn once, sent always, with a counter in front."""
+    data = chance.randbytes(4) + bytes.fromhex("9b1dd9aeb1050f26372a6b28ce4496af35ead7898bbc4d42")
+    return _frame(udp(data, sport=chance.randint(1024, 65535), dport=9987), UDP, chance)
+
+
 def game_query(chance: random.Random) -> bytes:
     """A constant question of a game, which players and attackers ask alike."""
     question = b"\xff\xff\xff\xffTSource Engine Query\0"

@@ -74,8 +74,10 @@ def test_a_tool_that_sends_no_options(attack: int = ATTACK) -> None:
         (packets.ping, Lane.ICMP),
         (packets.dns_query, Lane.UDP),
         (packets.random_udp(512), Lane.UDP),
+        (packets.game_query, Lane.UDP),
+        (packets.one_name, Lane.UDP),
     ],
-    ids=["linux", "windows", "clients", "ack", "ping", "dns", "random"],
+    ids=["linux", "windows", "clients", "ack", "ping", "dns", "random", "game", "one name"],
 )
 def test_what_only_looks_like_traffic_makes_no_rule(make: Make, lane: Lane) -> None:
     """With no good packets known, and with hundreds of the attack's own kind known as good."""
@@ -84,9 +86,20 @@ def test_what_only_looks_like_traffic_makes_no_rule(make: Make, lane: Lane) -> N
     assert found(attack, many(make, 800, lane, seed=5), lane) == []
 
 
-def test_a_question_that_players_ask_is_no_rule_once_players_were_seen() -> None:
+def test_a_question_of_few_players_is_no_rule_either() -> None:
+    """One in a hundred good packets asks what the attack asks: dropping them all would be too much."""
     attack = many(packets.game_query, ATTACK, Lane.UDP)
-    assert found(attack, many(packets.game_query, 60, Lane.UDP, seed=4), Lane.UDP) == []
+    good = mixed(
+        [many(packets.game_query, 10, Lane.UDP, seed=4), many(packets.dns_query, 990, Lane.UDP, seed=5)]
+    )
+    assert found(attack, good, Lane.UDP) == []
+
+
+def test_a_tools_payload_is_a_rule_of_its_own() -> None:
+    """Bytes that are no text and no header, the same in each packet."""
+    attack = many(packets.templated, ATTACK, Lane.UDP)
+    (finding,) = found(attack, NONE, Lane.UDP)
+    assert hits(finding, many(packets.templated, 500, Lane.UDP, seed=9)) >= 0.97
 
 
 def test_evidence_grows_into_a_rule() -> None:
