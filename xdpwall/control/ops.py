@@ -93,6 +93,8 @@ class Ops:
             problems=engine.health.problems,
         )
         result["rates"] = engine.traffic.rates(result["policy"])
+        if engine.cookies is not None:
+            result["cookies"] = engine.cookies.result()
         return result
 
     def _controller(self) -> ControllerResult:

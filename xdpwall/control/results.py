@@ -72,8 +72,18 @@ class BanCountsResult(TypedDict):
     prefix_capacity: int
 
 
+class CookiesResult(TypedDict):
+    """Whether the wall answers requests over budget with SYN cookies; since when (Unix time), None while not."""
+
+    on: bool
+    since_ms: int | None
+
+
 class StatusResult(TypedDict):
-    """``status``. ``rates`` is missing without a controller; ``problems`` says in plain words what is wrong."""
+    """``status``. ``problems`` says in plain words what is wrong.
+
+    ``rates`` and ``cookies`` are missing without a controller.
+    """
 
     instance: str
     version: str
@@ -82,6 +92,7 @@ class StatusResult(TypedDict):
     loaded_ms: int
     interfaces: list[InterfaceResult]
     rates: NotRequired[RatesResult]
+    cookies: NotRequired[CookiesResult]
     totals: TotalsResult
     bans: BanCountsResult
     allow: int

@@ -18,9 +18,11 @@ from xdpwall.clock import Clock
 from xdpwall.config import Config
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.health import Health
+from xdpwall.control.results import CookiesResult
 from xdpwall.control.sysctl import Change, Memory, Sysctls, put_back
 from xdpwall.control.views import Counts
 from xdpwall.dataplane.interface import Dataplane
+from xdpwall.errors import DataplaneError
 from xdpwall.paths import Paths
 from xdpwall.reasons import Reason
 
@@ -95,6 +97,10 @@ class SynCookies:
         """Whether the wall answers requests over budget."""
         return self.stage is Stage.ON
 
+    def result(self) -> CookiesResult:
+        """For people."""
+        return CookiesResult(on=self.on, since_ms=self.since_ms if self.on else None)
+
     def start(self, wall: Dataplane) -> None:
         """Take over what a controller left that did not come to put things back."""
         try:
@@ -160,7 +166,10 @@ class SynCookies:
             self._finish()
 
     def _is_wanted(self, wall: Dataplane) -> bool:
-        return self._config.enabled and wall.cookies_possible and wall.info.policy == "enforce"
+        try:
+            return self._config.enabled and wall.cookies_possible and wall.info.policy == "enforce"
+        except DataplaneError:  # it is being unloaded just now
+            return False
 
     def _begin(self, wall: Dataplane) -> None:
         if self._sysctls.read(COOKIES) is None:

@@ -135,6 +135,9 @@ def _facts(result: dict[str, Any]) -> Table:
         f"{count(bans['prefix'])} prefix{'' if bans['prefix'] == 1 else 'es'} "
         f"(room for {count(bans['prefix_capacity'])})",
     )
+    cookies = result.get("cookies")
+    if cookies and cookies["on"]:
+        facts.add_row("SYN cookies", "on: connection requests over budget are answered in the stack's place")
     facts.add_row("allowlist", f"{count(result['allow'])} prefix{'' if result['allow'] == 1 else 'es'}")
     facts.add_row(
         "policy", "enforce" if result["policy"] == "enforce" else f"{result['policy']}: drops nothing"
