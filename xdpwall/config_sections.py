@@ -190,3 +190,8 @@ class ControlConfig(Section):
     history_ms: Annotated[int, Duration("1h", "3650d")] = Field(
         default=2_592_000_000, alias="history", description="How long lapsed bans stay in the database."
     )
+    readers: str = Field(
+        default="",
+        max_length=32,
+        description="A group whose members may look (`status`, `top`, ...) and change nothing. Empty: root alone.",
+    )

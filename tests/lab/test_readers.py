@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import grp
-import os
 import shutil
 import subprocess
 import sys
@@ -70,4 +69,4 @@ def test_it_stays_open_and_can_be_shut(walled: Lab) -> None:
     wait_for(
         lambda: any("no group" in text for text in walled.ask("status")["problems"]), "the mistake is told"
     )
-    assert os.stat(walled.paths.socket).st_mode & 0o777 == 0o600
+    assert walled.paths.socket.stat().st_mode & 0o777 == 0o600

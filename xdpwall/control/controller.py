@@ -21,6 +21,7 @@ from xdpwall.control.engine import Engine
 from xdpwall.control.nics import NicWatch
 from xdpwall.control.notify import notify, reloading, watchdog_seconds
 from xdpwall.control.ops import Ops
+from xdpwall.control.readers import Readers
 from xdpwall.control.results import ReloadResult
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.server import Server
@@ -122,6 +123,8 @@ class Controller:
         self._faults: dict[str, int] = {}
         self._seconds = 0
         self.nics = NicWatch()
+        self._server: Server | None = None
+        self._readers = Readers(paths, self.engine.health)
         self.sinks: tuple[Sink, ...] = ()
         """Who tells the outside how things are; set before :meth:`main`."""
         self._inside = Inside(self.engine, self._schedule, self.nics)
@@ -152,7 +155,7 @@ class Controller:
             loop.add_signal_handler(number, self.stop, number.name)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         lock.runtime_folder(self._paths)
-        server = Server(self._paths.socket, self._ops.handle)
+        server = self._server = Server(self._paths.socket, self._ops.handle)
         await server.start()
         tasks = [asyncio.create_task(self._tick_forever(), name="ticks")]
         if self._watch_links:
@@ -222,6 +225,8 @@ class Controller:
         if self._seconds % _NIC_SECONDS == 0:
             names = [state.name for state in self.engine.keeper.interfaces if state.ifindex]
             self.engine.health.replace("nics", self.nics.look(names, self._clock.mono_ns()))
+        if self._server is not None:
+            self._server.readers = self._readers.apply(self.engine.config.control.readers)
         for sink in self.sinks:
             sink.second(self._inside)
         text = (

@@ -10,6 +10,7 @@ _may_write: ContextVar[bool] = ContextVar("may_write", default=True)
 READING = frozenset(
     {
         "ping", "status", "overview", "lanes", "sources", "verdicts", "ban.list", "ban.test", "allow.list", "history",
+        "rules.list",
         "incident.list", "incident.show",
     }
 )  # fmt: skip

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xdpwall.control import protocol
+from xdpwall.control import peer, protocol
 from xdpwall.errors import InputError, PrivilegeError, XdpwallError
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class Server:
         self._patience = write_seconds
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
+        self.readers = False
+        """Whether others than root may ask what changes nothing. Who they are, the socket's permissions say."""
 
     async def start(self) -> None:
         """Begin to listen. A socket left behind by a killed controller is replaced."""
@@ -135,9 +137,11 @@ class Server:
     def _refusal(self, writer: asyncio.StreamWriter) -> XdpwallError | None:
         sock = writer.get_extra_info("socket")
         _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid not in (0, os.geteuid()):
+        peer.set_may_write(uid in (0, os.geteuid()))
+        if not peer.may_write() and not self.readers:
             return PrivilegeError("only root may talk to the controller", hint="run it with sudo")
-        if len(self._clients) > MAX_CLIENTS:
+        # Those who only look never take the last places from root.
+        if len(self._clients) > (MAX_CLIENTS if peer.may_write() else MAX_CLIENTS // 2):
             return XdpwallError(
                 f"the controller already talks to {MAX_CLIENTS} clients", hint="close some, then try again"
             )
@@ -157,6 +161,10 @@ class Server:
         try:
             op, args = protocol.decode_request(line)
             del line
+            if op not in peer.READING and not peer.may_write():
+                raise PrivilegeError(
+                    f"only root may change anything, and {op!r} would", hint="run it with sudo"
+                )
             result = await self._handler(op, args)
         except XdpwallError as error:
             await self._send(writer, protocol.encode_error(error))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from xdpwall.control.client import Connection
+from xdpwall.control.peer import READING
 from xdpwall.control.protocol import BULK_ITEMS, MAX_ITEMS
 from xdpwall.errors import NoControllerError, PrivilegeError
 from xdpwall.interface.cli.command import Settings
@@ -57,9 +58,11 @@ def ask(settings: Settings, op: str, **args: Any) -> dict[str, Any]:
         XdpwallError: what the op can fail with.
         NoControllerError: none runs, and this op needs one.
     """
-    need_root(f"`xdpwall {op.partition('.')[0]}`")
+    if op not in READING or not os.access(settings.paths.socket, os.R_OK | os.W_OK):
+        need_root(f"`xdpwall {op.partition('.')[0]}`")
     connection = _connect(settings, op)
     if connection is None:
+        need_root(f"`xdpwall {op.partition('.')[0]}` without a controller")
         return _offline(settings, op, args)
     with connection:
         return connection.call(op, **args)
