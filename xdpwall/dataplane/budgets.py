@@ -23,6 +23,8 @@ them from others."""
 _LEAST_TICKS = 2
 """No burst is shorter: the clock only moves by whole ticks."""
 _LEAST_PACKETS = 4
+_LEAST_FRAGMENTS = 96
+"""A whole packet of 64 KiB comes in 45 pieces, and a class pays double."""
 BUDGET = struct.Struct("<QQQQQQ16x")
 PORT_BUDGETS = BUDGETS - LANE_SLOTS
 """So many ports can have a budget of their own."""
@@ -48,7 +50,8 @@ def pack(lanes: LanesConfig, hz: int, cpus: int) -> bytes:
     entries = [BUDGET.pack(0, 0, 0, 0, 0, 0)] * BUDGETS
     closed = _cost(hz << _FINE, lanes.closed.pps)
     for lane in Lane:
-        entries[lane] = _entry(getattr(lanes, lane.label), closed, lanes.burst_ms, hz, cpus)
+        least = _LEAST_FRAGMENTS if lane is Lane.FRAGMENT else _LEAST_PACKETS
+        entries[lane] = _entry(getattr(lanes, lane.label), closed, lanes.burst_ms, hz, cpus, least)
     for number, budget in enumerate(lanes.ports, LANE_SLOTS):
         entries[number] = _entry(budget, closed, lanes.burst_ms, hz, cpus)
     return b"".join(entries)
@@ -63,11 +66,13 @@ def port_entries(lanes: LanesConfig) -> list[PortEntry]:
     return found
 
 
-def _entry(budget: Budget, closed: int, burst_ms: int, hz: int, cpus: int) -> bytes:
+def _entry(
+    budget: Budget, closed: int, burst_ms: int, hz: int, cpus: int, packets: int = _LEAST_PACKETS
+) -> bytes:
     packet = _cost(hz << _FINE, budget.pps)
     # A frame's cost is its length times this; it must stay below 2^63 for 64 KiB.
     byte = min(_cost(hz * 8 << (_FINE + _BYTE_SHIFT), budget.bps), 1 << 46)
-    least = max(_LEAST_TICKS << _FINE, packet * _LEAST_PACKETS)
+    least = max(_LEAST_TICKS << _FINE, packet * packets)
     depth = max(burst_ms * (hz << _FINE) // 1000, least)
     gate = max(packet * _GATE_SHARE, closed) * cpus
     return BUDGET.pack(packet, byte, depth, gate, byte * _GATE_SHARE * cpus, max(depth, gate))
