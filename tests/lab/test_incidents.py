@@ -49,6 +49,12 @@ for number in range(12):
             login.recv(100)
     time.sleep(max(0, 2 - (time.monotonic() - began)))
 """
+CALL = """
+import socket, sys
+with socket.socket() as call:
+    call.settimeout(1)
+    call.connect_ex((sys.argv[1], 4444))
+"""
 
 
 @pytest.fixture
@@ -129,11 +135,10 @@ def test_a_slow_scan_and_logins_under_a_flood(
     attack = field.flood(addresses, pps=2_000_000, seconds=40.0, traffic=MIXED)
     attack.go()
     wait_for(lambda: bool(rows(lab)), "the incident opens")
+    lab.exec_in("wall", [sys.executable, "-c", CALL, network.CLIENT_LINK.host.v4])
     lab.exec_in("client", [sys.executable, "-c", SPY, lab.server4], timeout=90)
-    wait_for(
-        lambda: {"port_scan", "admin_login"} <= {entry["kind"] for entry in record(lab)["diversion"]},
-        "both are found",
-    )
+    wanted = {"port_scan", "admin_login", "outbound"}
+    wait_for(lambda: wanted <= {entry["kind"] for entry in record(lab)["diversion"]}, "all of them are found")
     attack.finish()
     found = {
         entry["kind"]: entry
@@ -144,3 +149,4 @@ def test_a_slow_scan_and_logins_under_a_flood(
     assert set(found["port_scan"]["ports"]) <= {22, *range(9_000, 9_012)}
     assert found["admin_login"]["count"] >= 10
     assert found["admin_login"]["ports"] == [22]
+    assert found["outbound"]["ports"] == [4444]

@@ -312,7 +312,7 @@ class Incidents:
             self._evidence.samples(),
             self._evidence.mix(),
             {name: self._normal.mean(name) for name in names(rates)},
-            self._life.in_burst or max((m.ratio for m in found), default=0.0) >= 1.0,
+            self._life.in_burst or any(m.keeps and m.ratio >= 1.0 for m in found),
         )
         came = account.second(step, now)
         self._evidence.follow(wall, came)

@@ -44,6 +44,7 @@ class Measure:
         limit: the threshold.
         lane: the lane's label, where it is about one.
         opens: whether it can begin an incident; otherwise it only keeps one open.
+        keeps: whether it keeps one open; what looks back some seconds would say that it lasts after the end.
         unit: of value and limit.
     """
 
@@ -52,6 +53,7 @@ class Measure:
     limit: float
     lane: str | None = None
     opens: bool = True
+    keeps: bool = True
     unit: str = "pps"
 
     @property
@@ -89,7 +91,11 @@ def measures(rates: Rates, normal: Normal, rules: Rules, *, banned_lately: int, 
     found.append(Measure("dropped by bans", rates.pps(*BAN_DROPS), bans, opens=opens))
     found.append(
         Measure(
-            "sources banned within ten seconds", float(banned_lately), float(rules.sources), unit="sources"
+            "sources banned within ten seconds",
+            float(banned_lately),
+            float(rules.sources),
+            keeps=False,
+            unit="sources",
         )
     )
     return found
@@ -125,5 +131,5 @@ def _unusual(rates: Rates, normal: Normal, rules: Rules, *, crowd: bool) -> list
 
 
 def worst(found: list[Measure], *, opening: bool) -> Measure | None:
-    """The measure with the highest ratio; of those that may open an incident, when that is the question."""
-    return max((m for m in found if m.opens or not opening), key=lambda m: m.ratio, default=None)
+    """The measure with the highest ratio of those that may open an incident, or of those that keep one open."""
+    return max((m for m in found if (m.opens if opening else m.keeps)), key=lambda m: m.ratio, default=None)

@@ -78,6 +78,10 @@ def test_bans_open_only_when_fresh_or_unusual() -> None:
 
 def test_many_sources_at_once() -> None:
     assert ratio(rates({}), learned({}), banned=10) == 1.0
+    found = measures(rates({}), learned({}), RULES, banned_lately=10, crowd=False)
+    keeping = worst(found, opening=False)
+    assert keeping is not None
+    assert keeping.ratio == 0  # it looks back ten seconds: the attack may be over by now
 
 
 def test_normal_is_learned_and_survives_a_restart() -> None:
