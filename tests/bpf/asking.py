@@ -50,6 +50,11 @@ class Asking(Talk):
         self.wall.set_ports({443}, ())
         self.exhaust(tcp(SYN, dport=9))
 
+    def turn_on(self, *, probe_seconds: float = 60.0) -> None:
+        """Cookies are on. A listener's requests go to the stack this often; on a busy machine 0.25 s are over soon."""
+        assert self.wall.set_cookies(True)
+        self.wall.cookie_state._words[3] = round(probe_seconds * self.wall.info.tick_hz)
+
     def request(self, options: bytes = b"", **fields: Any) -> Answered:
         """A SYN of a stranger's. ``fields``: see :func:`frame`."""
         return self.show(frame(options, **fields))

@@ -96,9 +96,9 @@ class Talk:
 
 
 @contextmanager
-def talking(config: Config | None = None) -> Iterator[Talk]:
+def talking(config: Config | None = None, *, mtu: int = 1500) -> Iterator[Talk]:
     """A loaded wall of its own."""
-    with loaded(config or tight()) as probe:
+    with loaded(config or tight(), mtu=mtu) as probe:
         talk = Talk(probe, Pins(probe.wall._paths))
         try:
             yield talk

@@ -16,6 +16,7 @@ from xdpwall.config import Config
 from xdpwall.dataplane import defines, layout, source, sys_bpf
 from xdpwall.dataplane.compiler import compile_source
 from xdpwall.dataplane.loader import ready_program
+from xdpwall.dataplane.stages import Stages
 from xdpwall.errors import XdpwallError
 
 
@@ -32,12 +33,16 @@ def variants() -> Iterator[Config]:
                 "bans": {"capacity": 1024},
             }
         )
+    for table in ("lanes", "syncookies"):
+        yield Config.from_mapping({table: {"enabled": False}})
     for off in ("pps", "bps", "syn"):
         yield Config.from_mapping({"limits": {"source": {off: 0}, "prefix": {off: 0}}})
 
 
 def check(config: Config) -> int:
-    """Compile and verify for one config, as for an ordinary and for a jumbo interface. Gives the instructions.
+    """Compile and verify every program for one config, as for an ordinary and for a jumbo interface.
+
+    Gives the instructions of the one that every packet meets.
 
     Raises:
         CompileError, VerifierError, LayoutError: what is wrong.
@@ -46,9 +51,13 @@ def check(config: Config) -> int:
     module = compile_source(source.bpf_folder() / "wall.c", defines.defines(config, shape, seed=1))
     try:
         layout.check_compiled(module)
+        stages = Stages(module, {}, hz=250) if config.lanes.enabled else None
         for jumbo in (False, True):
-            code = ready_program(module, config, {}, slot=1, jumbo=jumbo, hz=250)
+            map_fds = stages.map_fds(jumbo) if stages is not None else {}
+            code = ready_program(module, config, map_fds, slot=1, jumbo=jumbo, hz=250)
             os.close(sys_bpf.prog_load(code, "check", flags=sys_bpf.BPF_F_XDP_HAS_FRAGS if jumbo else 0))
+        egress = module.program("egress")
+        os.close(sys_bpf.prog_load(egress, "check", prog_type=sys_bpf.PROG_TYPE_SCHED_CLS))
         return len(module.program("wall")) // 8
     finally:
         module.close()
@@ -60,7 +69,7 @@ def main() -> int:
         name = (
             f"policy={config.policy} malformed={config.checks.malformed} own_source={config.checks.own_source}"
             f" meters={config.meters.enabled} pps={config.limits.source.pps} bps={config.limits.source.bps}"
-            f" syn={config.limits.source.syn}"
+            f" syn={config.limits.source.syn} lanes={config.lanes.enabled} cookies={config.syncookies.enabled}"
         )
         try:
             sys.stdout.write(f"ok   {name}: {check(config)} instructions\n")
