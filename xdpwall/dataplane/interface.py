@@ -72,7 +72,7 @@ class LaneCount:
 
     ``seen``: all packets of the lane that no list or limit decided. ``over``: of them, what found the budget spent and
     needed another proof than a known flow. ``dropped``: of those, what had none. ``known``: of ``seen``, what the gate
-    (a quarter of the budget, which nothing is looked up for) had no room for and a known flow did.
+    (the part of a budget that nothing is looked up for) had no room for, and belonged to a known flow.
     """
 
     seen: Count
