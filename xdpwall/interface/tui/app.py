@@ -122,7 +122,7 @@ class Top(App[None]):
 
     def on_came(self, event: Came) -> None:
         """News from the feed: shown, unless the picture is held."""
-        if self.paused:
+        if self.paused or not self.query(StateBar):  # held, or the screen is being taken down
             return
         self.news = news = event.news
         answer = news.answer or {}

@@ -117,10 +117,11 @@ class BanDialog(ModalScreen[Decided | None]):
         with Vertical(classes="box") as box:
             box.border_title = "Ban"
             yield Label(self._facts, markup=False)
+            yield Label("Whom: the source, or its whole network" if len(choices) > 1 else "Whom")
             yield Select(choices, value=self._source, allow_blank=False, id="scope")
             yield Label("How long: 10m, 1h30m, 7d or perm")
             yield Input("10m", id="length")
-            yield Label("", id="fault", markup=False)
+            yield Label(" ", id="fault", markup=False)
             yield Input(
                 "", placeholder="why, for whoever looks at the list later", max_length=200, id="reason"
             )
