@@ -152,6 +152,8 @@ class SynCookies:
                 self._keep(wall)
         elif self.stage is Stage.ENDING and now - self._ended_ns >= SETTLE_NS:
             self._finish()
+        elif now - self._busy_ns >= CALM_NS:
+            self._health.clear("cookies")  # whatever it was, nobody needs any now
 
     def configure(self, config: Config) -> None:
         """Another configuration is in force."""

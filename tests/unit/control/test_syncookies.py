@@ -290,6 +290,8 @@ def test_a_setting_that_cannot_be_set(host: Host, monkeypatch: pytest.MonkeyPatc
     monkeypatch.undo()
     host.attack()
     assert not host.sending()  # not tried again at once
+    host.pass_time(CALM_NS)
+    assert host.health.problems == []  # told while it matters
     host.pass_time(61 * SECOND)
     host.attack()
     assert host.sending()
