@@ -110,7 +110,7 @@ def test_ban_unban_allow(walled: Lab) -> None:
         await screen.press("b")
         await screen.shows("Ban (enter)")
         await screen.press("enter")
-        await screen.shows("which is allowlisted by an operator")
+        await screen.shows("is not banned")
         await screen.press("enter")
         await screen.shows("verdict: allowed")
 
