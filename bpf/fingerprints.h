@@ -71,13 +71,21 @@ BPF_F_TABLE("array", u32, struct rule_count, rule_counts, CPUS *LANE_SLOTS *RULE
 #define RULE_OBSERVES 32
 #define RULE_ASKED 64
 
-/* Up to `room` of the `left` bytes at an offset. `to` holds zeros already, which stay where nothing is loaded. */
+/*
+ * Up to `room` of the `left` bytes at an offset. `to` holds zeros already, which stay where nothing is loaded, and has room
+ * for the next power of two. Of a number that is compared with 0 the verifier of Linux 6.1 does not learn that it is 1 or
+ * more ("invalid zero-sized read"), so it is told by arithmetic.
+ */
 INLINE void load_feature(struct xdp_md *ctx, u64 at, void *to, u64 left, u64 room)
 {
     if (left > room)
         left = room;
-    if (left)
-        xdp_load_bytes(ctx, at, to, left);
+    if (!left)
+        return;
+    left--;
+    asm volatile("" : "+r"(left));
+    left &= room > 8 ? 31 : 7;
+    xdp_load_bytes(ctx, at, to, left + 1);
 }
 
 INLINE void read_network(struct packet *p, u64 word[FEATURE_WORDS])

@@ -158,8 +158,11 @@ INLINE int turn_round(struct xdp_md *ctx, struct packet *p, u32 word[10], u64 le
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     u64 l3 = p->l3 & 0x3f, l4 = l3 + (p->is_v6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header));
+    /* What the compiler must not look through. LLVM 19 else widens `end` from 32 bits once more at each use ("pointer
+     * arithmetic on pkt_end prohibited"); the verifier of 6.1 loses the bound of `l4` on its way through the stack. */
+    asm volatile("" : "+r"(data), "+r"(end), "+r"(l4));
     struct eth_header *eth = data;
-    u32 *tcp = data + l4;
+    u32 *tcp = data + (l4 & 0x7f);
     if ((void *)(eth + 1) > end || (void *)(tcp + 6) > end || (length == 40 && (void *)(tcp + 10) > end))
         return 0;
     sum += to_be16(PROTO_TCP) + to_be16(length);
@@ -265,7 +268,10 @@ INLINE enum reason answer_syn(struct xdp_md *ctx, struct packet *p)
     if (header < sizeof(request.tcp) || header > p->l4_length)
         return REASON_LANE_SYN;
     if (size) {
-        if (read_bytes(ctx, (p->l4 & 0x7f) + sizeof(request.tcp), request.options, size))
+        /* With the four bytes before them once more: the verifier of 6.1 does not learn from "size is not 0" that it is
+         * at least 1, and refuses a read that might be of nothing ("invalid zero-sized read"). Later ones do. */
+        u32 from = sizeof(request.tcp) - 4;
+        if (read_bytes(ctx, (p->l4 & 0x7f) + from, (u8 *)&request + from, size + 4))
             return REASON_LANE_SYN;
         read_offer(&request, size, &offer, unknown_zero(p));
     }
