@@ -19,6 +19,7 @@ from xdpwall.control.netstat import read_stack
 from xdpwall.control.probes import Prober
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.keys import source_key
+from xdpwall.detection.keys import keys_of
 from xdpwall.fingerprint_text import describe
 from xdpwall.incident import account
 from xdpwall.incident.facts import read_frame
@@ -147,7 +148,12 @@ class Evidence:
         self._keep(record)
         if wall is not None:
             time = TickTime.read(wall, self._clock)
-            self._desk.begin(wall, time.tick_at(record.first_packet_ms) - 1)
+            banned = keys_of(
+                ban.prefix
+                for ban in self._book.bans()
+                if ban.prefix.is_source and ban.created_ms >= record.first_packet_ms
+            )
+            self._desk.begin(wall, time.tick_at(record.first_packet_ms) - 1, banned)
 
     def closed(self) -> None:
         """It is over."""

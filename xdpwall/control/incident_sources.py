@@ -76,8 +76,14 @@ class SourceDesk:
         self._waiting: list[Future[None]] = []
         self._look: Future[Found | None] | None = None
 
-    def begin(self, wall: Dataplane, since_tick: int | None) -> None:
-        """An incident opened. ``since_tick``: the kernel's tick of its first packet; None: all that is metered now."""
+    def begin(self, wall: Dataplane, since_tick: int, banned: Keys | None = None) -> None:
+        """An incident opened, or goes on after a restart.
+
+        Args:
+            wall: the wall.
+            since_tick: the kernel's tick of its first packet.
+            banned: sources that were banned because of it before the restart: all that their bans dropped is its.
+        """
         self._ledger, self._sampled, self._mix = SourceLedger(), SourceLedger(), {}
         self._meter, self._knocks = RateMeter(), KnockMeter()
         self._wide.clear()
@@ -85,10 +91,13 @@ class SourceDesk:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, "incident")
         snapshot = wall.sources()
-        self._ledger.seed(snapshot, 0 if since_tick is None else since_tick)
+        self._ledger.seed(snapshot, since_tick)
         self._meter.update(snapshot)
         drops = wall.bans.drops()
         self._knocks.update(drops.keys, drops.packets, drops.bytes, self._clock.mono_ns())
+        if banned is not None:
+            its = np.isin(drops.keys, banned)
+            self._ledger.take_banned(drops.keys[its], drops.packets[its], drops.bytes[its])
 
     def end(self) -> None:
         """It is closed: give the memory back."""

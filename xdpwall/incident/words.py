@@ -7,6 +7,16 @@ from xdpwall.incident.model import Incident, Probe
 from xdpwall.incident.thresholds import Measure
 
 _PROBES_ENOUGH = 5
+_KINDS = {
+    "port_scan": ("port scan", "port scans"),
+    "host_sweep": ("sweep over addresses", "sweeps over addresses"),
+    "admin_probe": ("source probing admin ports", "sources probing admin ports"),
+    "admin_login": (
+        "stranger completing handshakes on admin ports",
+        "strangers completing handshakes on admin ports",
+    ),
+    "outbound": ("new outbound peer", "new outbound peers"),
+}
 
 
 def verdict(incident: Incident) -> tuple[str, ...]:
@@ -164,18 +174,11 @@ def _diversion(incident: Incident) -> str:
             "Nothing else was noticed meanwhile: no scan, no stranger's handshake on an admin port, "
             "no new outbound peer."
         )
-    kinds = {
-        "port_scan": "port scans",
-        "host_sweep": "sweeps over addresses",
-        "admin_probe": "sources probing admin ports",
-        "admin_login": "strangers completing handshakes on admin ports",
-        "outbound": "new outbound peers",
-    }
-    counts = [
-        f"{sum(entry.kind == kind for entry in found)} {name}"
-        for kind, name in kinds.items()
-        if any(entry.kind == kind for entry in found)
-    ]
+    counts = []
+    for kind, (one, many) in _KINDS.items():
+        number = sum(entry.kind == kind for entry in found)
+        if number:
+            counts.append(f"{number} {one if number == 1 else many}")
     return f"Meanwhile there were also: {', '.join(counts)}. Look at each of them."
 
 
