@@ -57,6 +57,9 @@ def test_a_capture_reaches_the_server(tmp_path: Path, writer: type) -> None:
     kinds = result["attack"]["protocols"]
     assert abs(kinds["udp"] - kinds["syn"]) <= 1
     assert kinds["tcp"] == kinds["other"] == 0
+    classes = result["attack"]["classes"]
+    assert {name: row["sources"] for name, row in classes.items()} == {"udp": 10, "syn": 10}
+    assert sum(row["leaked"] for row in classes.values()) == result["attack"]["leaked"]
     assert result["wall"]["agrees"]
 
 

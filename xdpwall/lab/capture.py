@@ -26,6 +26,9 @@ LONGEST = 1518
 MEMORY = 256 << 20
 """Bytes of kernel memory that a capture may take."""
 
+KINDS = ("udp", "syn", "tcp", "other")
+"""What is told apart, in the order of the numbers in ``readdress``; "other": fragments, ICMP and the rest."""
+
 _SHORTEST = 60
 _VLANS = (0x8100, 0x88A8, 0x9100)
 _IP_TYPES = (0x0800, 0x86DD)
@@ -50,6 +53,7 @@ class Capture:
         frames: in the order of their times, at least one.
         round_ns: when it begins again, in its own time.
         sources: different source addresses.
+        by_kind: the same for each of ``KINDS``.
         packets: in the file.
         skipped: packets that are not sent, by cause.
         filled: packets that the capture had cut short.
@@ -59,6 +63,7 @@ class Capture:
     frames: list[Frame]
     round_ns: int
     sources: int
+    by_kind: dict[str, int]
     packets: int
     skipped: dict[str, int]
     filled: int
@@ -113,12 +118,13 @@ def read(path: Path, target: Target) -> Capture:
     victim = targets.most_common(1)[0][0] if targets else b""
     frames: list[Frame] = []
     sources: set[bytes] = set()
+    by_kind: dict[str, set[bytes]] = {kind: set() for kind in KINDS}
     ports: Counter[str] = Counter()
     size = 0
     filled = 0
     start: int | None = None
     for when_ns, packet in sorted(found, key=lambda item: item[0]):
-        data = (target.mac + marks.source_mac(0) + packet.data).ljust(_SHORTEST, b"\0")
+        data = (target.mac + marks.source_mac(packet.kind) + packet.data).ljust(_SHORTEST, b"\0")
         if packet.source == victim:
             skipped["the victim's own answer"] += 1
         elif len(data) > LONGEST:
@@ -129,6 +135,7 @@ def read(path: Path, target: Target) -> Capture:
             start = when_ns if start is None else start
             frames.append(Frame(data, packet.kind, when_ns - start))
             sources.add(packet.source)
+            by_kind[KINDS[packet.kind]].add(packet.source)
             if packet.local:
                 ports[packet.local] += 1
             size = max(size, len(data))
@@ -143,6 +150,7 @@ def read(path: Path, target: Target) -> Capture:
         frames=frames,
         round_ns=last + max(1_000_000, last // len(frames)),
         sources=len(sources),
+        by_kind={kind: len(some) for kind, some in by_kind.items()},
         packets=packets,
         skipped=dict(skipped.most_common()),
         filled=filled,

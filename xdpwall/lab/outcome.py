@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from xdpwall.lab import aftermath, users
-from xdpwall.lab.flood import Report
 from xdpwall.lab.scenario import Marks
 from xdpwall.lab.stage import Figures
 
@@ -23,7 +22,7 @@ class Cast:
         sources: how many in all.
         countries: ``[{"code", "share"}]`` by packets, as sent.
         kinds: columns of the tallies after packets and bytes.
-        rows: what a row of the generator's tallies is: a class, or a kind of packet (then there is one class).
+        rows: what a class is: one of the scenario's, or a kind of packet, whose name then is its protocol as well.
     """
 
     classes: tuple[tuple[str, int], ...]
@@ -174,12 +173,9 @@ def _classes(figures: Figures, cast: Cast) -> dict[str, dict[str, Any]]:
     found = {}
     report = figures.report
     for number, (name, sources) in enumerate(cast.classes):
-        if not report.tallies:
-            generated = 0
-        elif number == 0:
-            generated = _first_class(report, cast)
-        else:
-            generated = report.tallies[number][0]
+        generated = report.tallies[number][0] if report.tallies else 0
+        if cast.rows == "kinds" and not generated:
+            continue  # a capture need not have every kind
         sent = generated - (report.lost * generated // report.generated if report.generated else 0)
         leaked = figures.passed.of(number)
         dropped = max(0, sent - leaked)
@@ -197,8 +193,7 @@ def _classes(figures: Figures, cast: Cast) -> dict[str, dict[str, Any]]:
 def _protocols(figures: Figures, cast: Cast) -> dict[str, int]:
     """Packets made by protocol: the columns after packets and bytes of ``struct sent``, or the rows of kinds."""
     if cast.rows == "kinds":
-        kinds = ("udp", "syn", "tcp", "other")
-        return {name: row[0] for name, row in zip(kinds, figures.report.tallies, strict=False)}
+        return {name: row[0] for (name, _), row in zip(cast.classes, figures.report.tallies, strict=False)}
     return {name: sum(row[2 + at] for row in figures.report.tallies) for at, name in enumerate(cast.kinds)}
 
 
@@ -210,7 +205,3 @@ def _since_first(figures: Figures, ns: int | None) -> float | None:
 def _joined(sources: int, figures: Figures) -> int:
     """How many of so many sources ever sent."""
     return round(sources * max((report.joined for report in figures.reports), default=1.0))
-
-
-def _first_class(report: Report, cast: Cast) -> int:
-    return report.generated if cast.rows == "kinds" else report.tallies[0][0]

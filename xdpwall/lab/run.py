@@ -130,7 +130,7 @@ def run_capture(
         report=report,
     )
     figures = stage.perform(play, watcher)
-    cast = outcome.Cast((("replay", recorded.sources),), recorded.sources, [], rows="kinds")
+    cast = outcome.Cast(tuple(recorded.by_kind.items()), recorded.sources, [], rows="kinds")
     found = outcome.result("replay", figures, cast, Marks())
     found["capture"] = {"file": path.name, "pps": pps, "open_ports": list(open_ports)} | recorded.describe()
     return found
