@@ -49,7 +49,7 @@ class IcmpBudget(Budget):
 
 
 class FragmentBudget(Budget):
-    """Fragments of no known flow. The host keeps each for up to 30 s, and has 4 MiB for all of them: so few may pass."""
+    """Fragments of no known flow. The host keeps each for up to 30 s and has 4 MiB for all: so few may pass."""
 
     pps: int = Field(default=50, ge=0, le=100_000_000, description="Packets per second.")
 
