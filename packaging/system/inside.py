@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The system test, inside a booted systemd: install, start, flood, break, upgrade, purge; one row of figures for each.
 
-python inside.py FOLDER    FOLDER holds old.deb and new.deb, and takes table.md and result
+python inside.py FOLDER    FOLDER holds old.deb, new.deb and layout.deb, and takes table.md and result
 """
 
 from __future__ import annotations
@@ -300,6 +300,18 @@ def upgrade(test: Test) -> None:
     must("the wall's unit was not restarted", property_of("xdpwall-load.service", "ActiveState") == "active")
 
 
+def upgrade_layout(test: Test) -> None:
+    """A new version whose maps have another layout: it can't be swapped in, so the wall goes down and up."""
+    with test.event("upgrade with another layout of the maps", leaks=True) as row:
+        old = main_pid()
+        run("dpkg", "-i", str(test.folder / "layout.deb"))
+        took = wait("the new one answers", lambda: answers(old))
+        wait("the bans are back", lambda: sum(status()["bans"][kind] for kind in ("exact", "prefix")) == BANS)
+        row += [f"{took:.0f}", "leaked while it was down"]
+    with test.event("after it"):
+        time.sleep(1.0)
+
+
 def replug(test: Test) -> None:
     """The interface goes and comes back, as with a driver that is loaded anew: the controller attaches again."""
     test.close()
@@ -349,7 +361,19 @@ def main(folder: Path) -> None:
     test = Test(folder)
     result = "failed"
     try:
-        for part in (install, start, flood, cookies, break_it, reload, upgrade, replug, down_and_up, purge):
+        for part in (
+            install,
+            start,
+            flood,
+            cookies,
+            break_it,
+            reload,
+            upgrade,
+            upgrade_layout,
+            replug,
+            down_and_up,
+            purge,
+        ):
             part(test)
         result = "passed"
     except Exception as error:  # noqa: BLE001 - shown whole, and the run has failed
