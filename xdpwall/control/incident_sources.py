@@ -189,7 +189,8 @@ class SourceDesk:
             proven = wall.proven(view.keys)
         except (DataplaneError, ValueError):
             return None  # the wall was closed meanwhile
-        collateral = view.collateral(proven)
+        # A sample stands for many others: what it says of one good source is no count.
+        collateral = None if ledger is self._sampled else view.collateral(proven)
         seen, estimated = self._count(ledger, view)
         top = view.top(TOP, proven)
         prefixes = view.prefixes(PREFIXES)
@@ -204,7 +205,9 @@ class SourceDesk:
             ]
         top = [self._with_ban(source) for source in top]
         patterns = []
-        if seen >= _LOW_AND_WIDE and view.busiest_share() < 0.01:
+        if ledger is self._sampled:
+            patterns.append("most source addresses were seen once only: they are counted from samples")
+        elif seen >= _LOW_AND_WIDE and view.busiest_share() < 0.01:
             each = view.packets / max(1, len(view.keys))
             patterns.append(
                 f"low and wide: {seen:,} sources, {each:,.0f} packets each on average, and none sent 1 % of it"

@@ -13,6 +13,8 @@ from enum import Enum, auto
 
 CAP = 5.0
 """However far above, evidence grows at most this fast: one odd tick must not open an incident."""
+BURST_GAP_NS = 2_000_000_000
+"""A pulse is over once it was quiet for this long: a botnet that stumbles does not pulse."""
 _FADE = 0.5
 
 
@@ -102,11 +104,13 @@ class Lifecycle:
         if keeping >= 1.0:
             self._last_over_ns = now_ns
             self._in_burst = True
-        elif keeping < self.rules.close_below:
-            self._in_burst = False
         if keeping >= self.rules.close_below:
             self._last_loud_ns = now_ns
-        elif now_ns - self._last_loud_ns >= self.rules.close_after_ms * 1_000_000:
+            return Turn.NONE
+        quiet_ns = now_ns - self._last_loud_ns
+        if quiet_ns >= BURST_GAP_NS:
+            self._in_burst = False
+        if quiet_ns >= self.rules.close_after_ms * 1_000_000:
             self.open = self._in_burst = False
             return Turn.CLOSED
         return Turn.NONE

@@ -69,6 +69,12 @@ def test_a_pulse_within_the_time_keeps_it_open() -> None:
     assert len(story.turns) == 1
 
 
+def test_a_stumble_is_no_end_of_a_pulse() -> None:
+    story = Story().span(5.0, 1_000).span(0.0, 1_500)
+    assert story.life.in_burst
+    assert not story.span(0.0, 1_000).life.in_burst
+
+
 def test_a_restart_takes_it_over() -> None:
     life = Lifecycle(RULES)
     life.resume(0)
