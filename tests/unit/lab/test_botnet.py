@@ -18,7 +18,7 @@ TRAFFIC = Traffic(udp=0.5, syn=0.25, ack=0.25)
 
 def labour() -> Attack:
     attack = REGISTRY["labour2019"].attack
-    assert attack is not None
+    assert isinstance(attack, Attack)
     return attack
 
 
