@@ -75,14 +75,25 @@ def test_others_filters_stay_as_they_are(place: Scene, priority: int) -> None:
 def test_a_load_swaps_it(place: Scene) -> None:
     place.load(lean())
     with place.inside():
-        first = egress._our_ids(place.pins)
+        first = egress.our_ids(place.pins)
     before = filters(place)
     place.load(lean())
     with place.inside():
-        second = egress._our_ids(place.pins)
+        second = egress.our_ids(place.pins)
         assert first != second
         assert egress.is_attached(place.pins, "wt0")
     assert filters(place) == before
+
+
+def test_a_load_swaps_it_on_every_interface() -> None:
+    with scene(["wt0", "wt1"]) as place:
+        place.load(lean())
+        place.load(lean())
+        for name in ("wt0", "wt1"):
+            assert len(filters(place, name=name)) == 1
+        with place.inside():
+            unload(place.paths)
+        assert [filters(place, name=name) for name in ("wt0", "wt1")] == [[], []]
 
 
 def test_it_comes_back_with_its_interface(place: Scene) -> None:

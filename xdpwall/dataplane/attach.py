@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdpwall.dataplane import sys_bpf
+from xdpwall.dataplane.aside import outside_loop
 from xdpwall.dataplane.interface import InterfaceState
 from xdpwall.dataplane.pins import Pins, replace_pin
 from xdpwall.errors import ForeignProgramError, KernelError, NotFoundError
@@ -147,6 +148,10 @@ def _foreign(name: str, index: int) -> ForeignProgramError:
 
 def foreign_program_id(index: int) -> int:
     """Id of the XDP program on an interface, 0 for none, asked by netlink."""
+    return outside_loop(lambda: _foreign_program_id(index))
+
+
+def _foreign_program_id(index: int) -> int:
     from pyroute2 import IPRoute
 
     with IPRoute() as ipr:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from xdpwall.dataplane import sys_bpf
+from xdpwall.dataplane.aside import outside_loop
 from xdpwall.dataplane.attach import interface_index
 from xdpwall.dataplane.pins import Pins, replace_pin
 from xdpwall.errors import KernelError, NotFoundError
@@ -29,19 +31,28 @@ _FIRST_PRIORITY, _LAST_PRIORITY = 1, 16
 NAME = "xdpwall"
 
 
-def attach(pins: Pins, interface: str, program: int) -> None:
+def attach(pins: Pins, interface: str, program: int, ours: Collection[int]) -> None:
     """Put the program on an interface's egress, or in place of ours that is there. Pins it, too.
+
+    Args:
+        pins: of the wall.
+        interface: its name.
+        program: file descriptor, not owned.
+        ours: ids of programs that may be replaced: :func:`our_ids` from before the first interface of a load.
 
     Raises:
         NotFoundError: no such interface.
         KernelError: the kernel refused; EOPNOTSUPP or ENOENT where it has no clsact.
     """
+    index = interface_index(interface)
+    replace_pin(program, pins.egress)
+    outside_loop(lambda: _attach(interface, index, program, ours))
+
+
+def _attach(interface: str, index: int, program: int, ours: Collection[int]) -> None:
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
-    index = interface_index(interface)
-    ours = _our_ids(pins)
-    replace_pin(program, pins.egress)
     with IPRoute() as ipr:
         try:
             ipr.tc("add", "clsact", index)
@@ -74,14 +85,11 @@ def attach(pins: Pins, interface: str, program: int) -> None:
 
 def is_attached(pins: Pins, interface: str) -> bool:
     """Whether our pinned program is on the egress of an interface."""
-    from pyroute2 import IPRoute
-
     try:
-        index, ours = interface_index(interface), _our_ids(pins)
+        index, ours = interface_index(interface), our_ids(pins)
     except NotFoundError:
         return False
-    with IPRoute() as ipr:
-        return any(ident in ours for _, ident in _filters(ipr, index))
+    return outside_loop(lambda: bool(_priorities(index, ours)))
 
 
 def detach(pins: Pins, interface: str) -> bool:
@@ -89,20 +97,31 @@ def detach(pins: Pins, interface: str) -> bool:
 
     The clsact itself stays: it costs nothing, and another may have come to rely on it meanwhile.
     """
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
     try:
         index = interface_index(interface)
     except NotFoundError:
         return False
-    ours = _our_ids(pins)
+    ours = our_ids(pins)
+    return outside_loop(lambda: _detach(index, ours))
+
+
+def _detach(index: int, ours: Collection[int]) -> bool:
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    found = _priorities(index, ours)
     with IPRoute() as ipr:
-        found = [priority for priority, ident in _filters(ipr, index) if ident in ours]
         for priority in found:
             with suppress(NetlinkError):  # gone meanwhile
                 ipr.tc("del-filter", "bpf", index, _HANDLE, parent=_EGRESS, prio=priority, protocol=_ALL)
-        return bool(found)
+    return bool(found)
+
+
+def _priorities(index: int, ours: Collection[int]) -> list[int]:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ipr:
+        return [priority for priority, ident in _filters(ipr, index) if ident in ours]
 
 
 def reattach(pins: Pins, interface: str) -> bool:
@@ -115,13 +134,13 @@ def reattach(pins: Pins, interface: str) -> bool:
         return False
     program = sys_bpf.obj_get(pins.egress)
     try:
-        attach(pins, interface, program)
+        attach(pins, interface, program, our_ids(pins))
     finally:
         os.close(program)
     return True
 
 
-def _our_ids(pins: Pins) -> set[int]:
+def our_ids(pins: Pins) -> set[int]:
     """Id of the pinned program; empty when there is none."""
     try:
         program = sys_bpf.obj_get(pins.egress)

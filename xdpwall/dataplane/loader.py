@@ -167,6 +167,7 @@ class _Builder:
         self._own_fds: list[int] = []
         self._map_fds: dict[int, int] = {}
         self._egress: int | None = None
+        self._heard_before = egress.our_ids(pins)
         try:
             layout.check_compiled(self._module)
             if meta is not None:
@@ -274,7 +275,7 @@ class _Builder:
             self._egress = sys_bpf.prog_load(code, "xdpwall_egress", prog_type=sys_bpf.PROG_TYPE_SCHED_CLS)
             self._own_fds.append(self._egress)
         try:
-            egress.attach(self._pins, name, self._egress)
+            egress.attach(self._pins, name, self._egress, self._heard_before)
         except KernelError as error:
             warnings.append(
                 f"{name}: what this host sends cannot be watched ({error.message}): above a lane's budget, only flows"
