@@ -32,8 +32,10 @@ bps = 0
 syn = 0
 udp = 0
 icmp = 0
+[lanes]
+enabled = false
 """
-"""No limits: only what a test bans is dropped."""
+"""No limits, no budgets: only what a test bans is dropped."""
 
 
 @pytest.fixture
