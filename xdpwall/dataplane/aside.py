@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -16,9 +15,16 @@ def outside_loop(work: Callable[[], Result]) -> Result:
 
     The thread is in the network namespace of this one.
     """
+    asyncio = sys.modules.get(
+        "asyncio"
+    )  # who has not imported it runs no loop; a verb that only asks need not
+    if asyncio is None:
+        return work()
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return work()
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=1) as aside:
         return aside.submit(work).result()

@@ -12,7 +12,7 @@ from xdpwall.lab.stage import Figures
 
 _DISAGREE = 0.001
 """The wall counts users' packets, too: their connection requests that it answered or dropped. No user has more than one
-at a time, so of a small attack the number of visits is the bound, of a large one this share."""
+at a time, so of a small attack the number of requests is the bound, of a large one this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, A
     leaked = figures.passed.marked
     dropped = max(0, report.sent - leaked)
     wall = sum(figures.wall_dropped.values())
+    legit = users.figures(figures.visits, figures.began_ns, figures.attack_ns, figures.ended_ns)
     found: dict[str, Any] = {
         "schema": 1,
         "scenario": name,
@@ -59,7 +60,7 @@ def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, A
             "protocols": _protocols(figures, cast),
             "countries": cast.countries,
         },
-        "legit": users.figures(figures.visits, figures.began_ns, figures.attack_ns, figures.ended_ns),
+        "legit": legit,
         "latency_ms": {
             "first_packet_to_first_drop": _since_first(figures, figures.first_drop_ns),
             "first_packet_to_incident": _since_first(
@@ -72,7 +73,7 @@ def result(name: str, figures: Figures, cast: Cast, marks: Marks) -> dict[str, A
             "dropped": wall,
             "dropped_before": figures.wall_dropped_before,
             "by_reason": figures.wall_dropped,
-            "agrees": abs(wall - dropped) <= max(_DISAGREE * report.sent, len(figures.visits)),
+            "agrees": abs(wall - dropped) <= max(_DISAGREE * report.sent, legit["attempted"]),
         },
         "behind": {
             "leaked": leaked,

@@ -85,7 +85,7 @@ def test_the_numbers_add_up() -> None:
     [
         ({"mode": "generic"}, "XDP mode"),
         ({"controller_alive": False}, "the controller stayed up"),
-        ({"wall_dropped": {"banned_source": 700}}, "the wall's count agrees"),
+        ({"wall_dropped": {"banned_source": 500}}, "the wall's count agrees"),
         ({"passed": Passed((200, 90, *[0] * 14)), "wall_dropped": {"banned_source": 690}}, "recall, heavy"),
         ({"visits": []}, "requests served"),
         (
