@@ -47,7 +47,7 @@ INLINE int is_over_gate(struct packet *p)
     lane->seen.packets++;
     lane->seen.bytes += p->length;
     u64 now = fine_now(p), bytes = p->length * budget->gate_byte_cost >> BYTE_SHIFT;
-    u64 due = !(p->now & QUIET_SAMPLES) && (s64)(lane->gate.packets - now) <= 0;
+    u64 due = !(p->now & QUIET_SAMPLES) && (s64)(lane->gate.packets - now) < 0;
     if (!(p->lane & ALWAYS_OVER) && budget->rules_until <= p->now && !budget->shut &&
         has_room(lane->gate.packets, now, budget->gate_depth) && has_room(lane->gate.bytes, now, budget->gate_depth)) {
         lane->gate.packets = spend(lane->gate.packets, now, budget->gate_packet_cost);
