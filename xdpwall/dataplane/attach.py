@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdpwall.dataplane import sys_bpf
+from xdpwall.dataplane import bypass, sys_bpf
 from xdpwall.dataplane.aside import outside_loop
 from xdpwall.dataplane.interface import InterfaceState
 from xdpwall.dataplane.pins import Pins, replace_pin
@@ -85,16 +85,31 @@ def attach(pins: Pins, name: str, program: int, mode: str) -> Attachment:
         KernelError: the kernel refused.
     """
     index = interface_index(name)
+    off = bypass.read(pins)
+    if off is None:
+        done = _attach(pins, name, index, program, program, mode)
+    else:
+        stand_in = bypass.program(pins, name, program, off, jumbo=needs_fragments(name))
+        try:
+            done = _attach(pins, name, index, program, stand_in, mode)
+        finally:
+            os.close(stand_in)
+    bypass.follow(pins, name)  # it may have been turned on or off meanwhile
+    return done
+
+
+def _attach(pins: Pins, name: str, index: int, program: int, running: int, mode: str) -> Attachment:
+    """``running`` is what packets meet: the program itself, but while the wall is off."""
     link_pin = pins.link(name)
     standing = _live_link(link_pin, index)
     if standing is not None:
         try:
-            sys_bpf.link_update(standing, program)
+            sys_bpf.link_update(standing, running)
         finally:
             os.close(standing)
         replace_pin(program, pins.program(name))
         return Attachment(name, "", swapped=True)
-    link, used, warning = _create(name, index, program, mode)
+    link, used, warning = _create(name, index, running, mode)
     try:
         replace_pin(program, pins.program(name))
         replace_pin(link, link_pin)
@@ -176,6 +191,7 @@ def detach(pins: Pins, name: str) -> bool:
             os.close(link)
         link_pin.unlink()
     pins.program(name).unlink(missing_ok=True)
+    bypass.drop(pins, name)
     return was_on
 
 
@@ -198,7 +214,7 @@ def state(pins: Pins, name: str, mode: str | None) -> InterfaceState:
     """What runs on an interface that should be guarded. Needs no netlink: the link knows."""
     expected = 0
     try:
-        program = open_program(pins, name)
+        program = bypass.open_running(pins, name)
         try:
             expected = sys_bpf.prog_info(program).id
         finally:

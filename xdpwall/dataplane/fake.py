@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from xdpwall.clock import ManualClock
 from xdpwall.dataplane.fake_lanes import FakeLanes
 from xdpwall.dataplane.fake_rules import FakeRules
-from xdpwall.dataplane.interface import BanDrops, Count, InterfaceState, KernelBan, WallInfo, WatchEvent
+from xdpwall.dataplane.interface import (
+    BanDrops,
+    Count,
+    InterfaceState,
+    KernelBan,
+    OffState,
+    WallInfo,
+    WatchEvent,
+)
 from xdpwall.dataplane.keys import meter_key, source_key
 from xdpwall.errors import ForeignProgramError, KernelError
 from xdpwall.model import Prefix
@@ -210,6 +218,7 @@ class FakeWall(FakeLanes):
         self.foreign: set[str] = set()
         self.snapshots = 0
         self.closed = False
+        self.turned_off: OffState | None = None
         self._counts: dict[str, dict[Reason, Count]] = {"eth9": {}}
         self._sources: dict[int, _Meter] = {}
         self._prefixes: dict[int, _Meter] = {}
@@ -237,6 +246,15 @@ class FakeWall(FakeLanes):
             return False
         self.states[name] = replace(state, mode="native", program_id=state.expected_id)
         return True
+
+    def off(self) -> OffState | None:
+        """See :meth:`Dataplane.off`. Tests set ``turned_off``."""
+        return self.turned_off
+
+    def turn_on(self) -> bool:
+        """See :meth:`Dataplane.turn_on`."""
+        before, self.turned_off = self.turned_off, None
+        return before is not None
 
     def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
         """See :meth:`Dataplane.verdicts`."""

@@ -8,7 +8,7 @@ suite of tests runs against both. No numpy, bcc or pyroute2 at import: a verb th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from xdpwall.lanes import Lane
@@ -129,6 +129,29 @@ class WallInfo:
     config_digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class OffState:
+    """The wall was turned off: everything passes.
+
+    ``since_ms`` and ``until_ms`` are Unix milliseconds, ``until_mono_ns`` is the end by CLOCK_MONOTONIC, which the
+    kernel goes by; both are None without an end. ``by`` and ``reason`` are for people.
+    """
+
+    since_ms: int
+    until_ms: int | None = None
+    until_mono_ns: int | None = None
+    by: str = ""
+    reason: str = ""
+
+    def is_over(self, mono_ns: int) -> bool:
+        """Whether the end has passed: then the kernel filters again."""
+        return self.until_mono_ns is not None and mono_ns >= self.until_mono_ns
+
+    def began(self, since_ms: int) -> OffState:
+        """The same with another beginning."""
+        return replace(self, since_ms=since_ms)
+
+
 class Flow(NamedTuple):
     """A conversation of this host that the kernel has a socket for.
 
@@ -238,6 +261,16 @@ class Dataplane(Protocol):
 
         Raises:
             ForeignProgramError: another program has taken the place meanwhile.
+            KernelError: the kernel refused.
+        """
+
+    def off(self) -> OffState | None:
+        """Whether the wall is meant to be off, see ``dataplane.switch``; None: it filters."""
+
+    def turn_on(self) -> bool:
+        """Filter again. Gives whether it was off.
+
+        Raises:
             KernelError: the kernel refused.
         """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder on the bpffs that keeps a wall alive when no process of ours runs.
 
-<bpffs>/xdpwall/<instance>/maps/<map>  programs/<interface>  links/<interface>  clock  egress
+<bpffs>/xdpwall/<instance>/maps/<map>  programs/<interface>  links/<interface>  clock  egress  off
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Pins:
         self.links = self.root / "links"
         self.clock = self.root / "clock"
         self.egress = self.root / "egress"
+        self.off = self.root / "off"
+        self.unfinished = self.root / "unfinished"
         self.staging = self.root.parent / f"{paths.instance}~loading"
         self._lock = paths.runtime / "load.lock"
         self._owner = owner.of_instance(paths)

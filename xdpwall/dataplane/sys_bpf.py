@@ -21,7 +21,7 @@ from xdpwall.errors import KernelError, VerifierError
 
 _SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 1, 2, 3, 4
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = range(5)
 _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _TEST_RUN = 5, 6, 7, 10
 _PROG_GET_FD_BY_ID, _OBJ_GET_INFO = 13, 15
 _LINK_CREATE, _LINK_UPDATE, _LINK_DETACH = 28, 29, 34
@@ -103,6 +103,12 @@ class MapInfo:
     max_entries: int
     flags: int
     name: str
+
+
+def map_create(kind: int, key_size: int, value_size: int, entries: int, name: str) -> int:
+    """Make a map of a type of ``enum bpf_map_type``. Gives its file descriptor."""
+    shape = struct.pack("<7I16s", kind, key_size, value_size, entries, 0, 0, 0, name.encode()[:15])
+    return _call(f"create map {name}", _MAP_CREATE, shape)[0]
 
 
 def map_info(fd: int) -> MapInfo:

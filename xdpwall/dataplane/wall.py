@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xdpwall.dataplane import attach, budgets, egress, layout
+from xdpwall.dataplane import attach, budgets, bypass, egress, layout, switch
 from xdpwall.dataplane.ban_map import KernelBans
 from xdpwall.dataplane.cookies import CookieState
 from xdpwall.dataplane.exact_bans import ExactBans
 from xdpwall.dataplane.gate import Gate, GateList
-from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, WallInfo, WatchEvent
+from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, OffState, WallInfo, WatchEvent
 from xdpwall.dataplane.lane_map import LaneMap
 from xdpwall.dataplane.mapped import MappedArray
 from xdpwall.dataplane.pins import Pins
@@ -197,6 +197,14 @@ class Wall:
         egress.reattach(self._pins, name)
         self.interface_table.set(entry.slot, name, wanted=True, mode=mode)
         return True
+
+    def off(self) -> OffState | None:
+        """See :class:`Dataplane`."""
+        return bypass.read(self._pins)
+
+    def turn_on(self) -> bool:
+        """See :class:`Dataplane`."""
+        return switch.turn_on(self._pins)
 
     def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
         """See :class:`Dataplane`."""
