@@ -48,6 +48,11 @@ BPF_F_TABLE("array", u32, struct meter, prefix_meters, CPUS << PREFIX_BITS << 3,
 
 /* Known flows and proven sources. Index: top PROOF_BITS of the hash. mmap; the egress program, XDP and Python write. */
 BPF_F_TABLE("array", u32, struct proof_line, proofs, 1 << PROOF_BITS, MMAP);
+/*
+ * Is it worth to load the line? A byte each, as for the bans' gate: bit n, some place that holds has a tag that begins with n. So
+ * what belongs to no flow, and that is a flood, seldom waits for memory. mmap; who writes a place sets it. Index: line >> 3.
+ */
+BPF_F_TABLE("array", u32, u64, proof_gate, 1 << (PROOF_BITS - 3), MMAP);
 /* Handshakes that wait for their last step. Index: top PENDING_BITS of the same hash. The egress program writes. */
 BPF_F_TABLE("array", u32, struct pending_line, pending, 1 << PENDING_BITS, MMAP);
 BPF_F_TABLE("array", u32, struct proof_ages, proof_ages, 1, MMAP);

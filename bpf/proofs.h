@@ -54,9 +54,10 @@ INLINE u64 source_hash(u64 key)
     return mix(mix(key) ^ 0x50u << 24);
 }
 
+/* Its top three bits are those of the gate. */
 INLINE u64 proof_tag(u64 hash)
 {
-    u64 tag = (hash >> 12) & 0xffffffff;
+    u64 tag = hash << PROOF_BITS >> 32;
     return tag ? tag : 1;
 }
 
@@ -97,17 +98,49 @@ INLINE int holds(u64 word, u64 stamp, struct proof_ages *ages)
     return age_of(word, stamp) <= ages->age[kind_of(word)];
 }
 
+/* What the gate has to say of a line: a bit for the top of the tag of each place that holds. No branches, as above. */
+INLINE u64 gate_of(struct proof_line *line, u64 stamp, struct proof_ages *ages)
+{
+    u64 bits = 0;
+#pragma unroll
+    for (int way = 0; way < PROOF_WAYS; way++) {
+        u64 word = line->place[way], old = ages->age[kind_of(word)] - age_of(word, stamp);
+        u64 lives = (word | -word) >> 63 & ~old >> 63;
+        asm volatile("" : "+r"(lives));
+        bits |= lives << (word >> 61);
+    }
+    return bits;
+}
+
+/* The line changed. A bit that two CPUs lose between them comes back with the flow's next packet from here. */
+INLINE void set_gate(u32 index, struct proof_line *line, u64 stamp, struct proof_ages *ages)
+{
+    u32 eight = index >> 3;
+    u8 *gates = (u8 *)proof_gate.lookup(&eight);
+    if (gates)
+        gates[index & 7] = gate_of(line, stamp, ages);
+}
+
+/* In one of so many ticks, who comes for nothing because of places that no longer hold mends the gate. */
+#define GATE_MENDING 15
+
 /* The word under this hash, if it holds and is proof; else 0. */
 INLINE u64 find_proof(u64 hash, u64 now)
 {
-    u32 index = hash >> (64 - PROOF_BITS), zero = 0;
+    u32 index = hash >> (64 - PROOF_BITS), eight = index >> 3, zero = 0;
+    u64 *gates = proof_gate.lookup(&eight);
+    if (!gates || !(*gates >> (hash >> (61 - PROOF_BITS) & 63) & 1))
+        return 0;
     struct proof_line *line = proofs.lookup(&index);
     struct proof_ages *ages = proof_ages.lookup(&zero);
     if (!line || !ages)
         return 0;
     u64 found = find_place(line, proof_tag(hash));
-    if (!found)
+    if (!found) {
+        if (!(now & GATE_MENDING))
+            set_gate(index, line, stamp_of(now), ages);
         return 0;
+    }
     u64 word = *(volatile u64 *)&line->place[found & (PROOF_WAYS - 1)];
     if (word >> 32 != proof_tag(hash) || !holds(word, stamp_of(now), ages))
         return 0;
@@ -162,20 +195,24 @@ INLINE int note_proof(u64 hash, u64 kind, u64 now)
     }
     count += count < 7;
     line->place[way & (PROOF_WAYS - 1)] = tag << 32 | kind << PROOF_KIND | count << PROOF_COUNT | stamp;
+    set_gate(index, line, stamp, ages);
     return 1;
 }
 
 /* Keep fresh what is there already. */
 INLINE void refresh_proof(u64 hash, u64 now)
 {
-    u32 index = hash >> (64 - PROOF_BITS);
+    u32 index = hash >> (64 - PROOF_BITS), zero = 0;
     struct proof_line *line = proofs.lookup(&index);
     u64 found = line ? find_place(line, proof_tag(hash)) : 0;
     if (!line || !found)
         return;
+    struct proof_ages *ages = proof_ages.lookup(&zero);
     u64 *place = &line->place[found & (PROOF_WAYS - 1)], word = *place;
-    if (kind_of(word) == PROOF_TCP && (word & PROOF_STAMP_MASK) != stamp_of(now))
-        *place = (word & ~PROOF_STAMP_MASK) | stamp_of(now);
+    if (!ages || kind_of(word) != PROOF_TCP || (word & PROOF_STAMP_MASK) == stamp_of(now))
+        return;
+    *place = (word & ~PROOF_STAMP_MASK) | stamp_of(now);
+    set_gate(index, line, stamp_of(now), ages);
 }
 
 /* The stack sent a SYN-ACK: whoever acknowledges this number has seen it. The place is as random as the number. */

@@ -114,7 +114,7 @@ struct interface_entry {
 
 /*
  * One set of what the host is known to talk to: flows, and sources that completed a handshake. Found by a 64-bit hash whose
- * seed nobody outside knows: its top bits are the set, bits 12 to 43 the tag, so a stranger's packet meets another's entry
+ * seed nobody outside knows: its top bits are the set, the 32 below it the tag, so a stranger's packet meets another's entry
  * once in 2^29. See proofs.h for the word. The egress program and Python write, XDP only what completes a handshake; each
  * place is one aligned 8-byte store. A write lost to another CPU's comes again with the next packet.
  */

@@ -365,3 +365,28 @@ def test_proof_does_not_hold_for_ever(talk: Talk) -> None:
     assert talk.hear(tcp(ACK, sport=80, dport=50000)) == (PASS, Reason.PASS_FLOW)
     words[at] = words[at] & ~0x3FFFFFF | (stamp - hour - 4) & 0x3FFFFFF
     assert talk.hear(tcp(ACK, sport=80, dport=50000)).verdict == DROP
+
+
+def test_the_gate_knows_every_place_that_holds(talk: Talk) -> None:
+    """A byte a line, a bit for the top of each tag: what no bit is set for is never looked up."""
+    for port in range(2000):
+        talk.say(tcp(SYN, sport=20000 + port, dport=80))
+    words = np.frombuffer(talk.wall._array("proofs").memory, dtype=np.uint64).reshape(-1, 8)
+    gates = np.frombuffer(talk.wall._array("proof_gate").memory, dtype=np.uint8)[: len(words)]
+    bits = np.where(words != 0, np.uint64(1) << (words >> np.uint64(61)), np.uint64(0))
+    assert (np.bitwise_or.reduce(bits, axis=1) == gates).all()
+    assert np.count_nonzero(words) == 2000
+
+
+def test_a_bit_that_was_lost_comes_back_with_the_next_packet_of_ours(talk: Talk) -> None:
+    talk.say(tcp(SYN, sport=50000, dport=80))
+    talk.exhaust(tcp(ACK, sport=80, dport=50000))
+    gates, words = talk.wall._array("proof_gate").words, talk.wall._array("proofs").words
+    for at, word in enumerate(gates):
+        if word:
+            gates[at] = 0
+    assert talk.hear(tcp(ACK, sport=80, dport=50000)).verdict == DROP
+    (at,) = [at for at, word in enumerate(words) if word]
+    words[at] = words[at] & ~0x3FFFFFF | ((words[at] & 0x3FFFFFF) - 1)
+    talk.say(tcp(ACK, sport=50000, dport=80))
+    assert talk.hear(tcp(ACK, sport=80, dport=50000)) == (PASS, Reason.PASS_FLOW)

@@ -160,6 +160,7 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("prefix_tags", ARRAY, 4, 64, _TAGS, mmap=True),
     MapLayout("prefix_meters", ARRAY, 4, 64, _METER, mmap=True),
     MapLayout("proofs", ARRAY, 4, 64, (("place", 64),), mmap=True),
+    MapLayout("proof_gate", ARRAY, 4, 8, mmap=True),
     MapLayout("pending", ARRAY, 4, 64, (("place", 64),), mmap=True),
     MapLayout("proof_ages", ARRAY, 4, 64, (("age", 64),), mmap=True),
     MapLayout("ports", ARRAY, 4, 8, mmap=True),

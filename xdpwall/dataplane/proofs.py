@@ -36,15 +36,17 @@ class Proofs:
 
     Args:
         table: the map.
+        gate: the map ``proof_gate``, a byte for each line of the table.
         ages: the map ``proof_ages``.
         seed: of the wall.
     """
 
-    def __init__(self, table: MappedArray, ages: MappedArray, seed: int) -> None:
+    def __init__(self, table: MappedArray, gate: MappedArray, ages: MappedArray, seed: int) -> None:
         self._table = table
+        self._gate = gate
         self._ages = ages
         self._seed = seed
-        self._shift = 64 - (table.entries.bit_length() - 1)
+        self._bits = table.entries.bit_length() - 1
 
     def note(self, flows: Iterable[Flow], now: int) -> int:
         """Enter flows that the kernel's own sockets speak of, or keep them fresh. Gives how many there were.
@@ -55,7 +57,7 @@ class Proofs:
         """
         import numpy as np
 
-        words = self._words()
+        words, gates = self._words(), self._gate.memory
         count = 0
         for kind, hashes in self._by_kind(list(flows)):
             count += len(hashes)
@@ -64,6 +66,7 @@ class Proofs:
             index, tags = self._place(hashes)
             for at, tag in zip(index.tolist(), tags.tolist(), strict=True):
                 self._write(words, at * PROOF_WAYS, tag, int(low), stamp)
+                gates[at] |= 1 << (tag >> 29)
         return count
 
     def is_proven(self, keys: Words, now: int) -> npt.NDArray[np.bool_]:
@@ -99,9 +102,9 @@ class Proofs:
     def _place(self, hashes: Words) -> tuple[npt.NDArray[np.int64], Words]:
         import numpy as np
 
-        tags = (hashes >> np.uint64(12)) & np.uint64(0xFFFFFFFF)
+        tags = (hashes << np.uint64(self._bits)) >> np.uint64(32)
         tags[tags == 0] = 1
-        return (hashes >> np.uint64(self._shift)).astype(np.int64), tags
+        return (hashes >> np.uint64(64 - self._bits)).astype(np.int64), tags
 
     def _write(self, words: Words, at: int, tag: int, low: int, stamp: int) -> None:
         line = words[at : at + PROOF_WAYS].tolist()
