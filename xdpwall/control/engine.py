@@ -8,7 +8,6 @@ calls it from asyncio.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 
@@ -29,6 +28,7 @@ from xdpwall.control.results import State
 from xdpwall.control.sentinel import Sentinel
 from xdpwall.control.sockets import SocketWatch
 from xdpwall.control.store import Store
+from xdpwall.control.switch import Switch
 from xdpwall.control.syncookies import SynCookies
 from xdpwall.control.sysctl import Memory, Sysctls
 from xdpwall.control.traffic import Traffic
@@ -104,6 +104,7 @@ class Engine:
         )
         self._digest = config.dataplane_digest()
         self._offset_ms = self._clock_offset()
+        self.switch = Switch(clock, self.health, record=self._record, resumed=self.incidents.restart)
         self._next_replace_ns = 0
         self._next_prune_ns = 0
         self._tick_faults = 0
@@ -191,7 +192,8 @@ class Engine:
             self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
             samples = wall.samples()
             self.fingerprints.step(wall, samples, now_ms, mono_ns)
-            self._aside("tick", lambda: self.incidents.tick(wall, samples))
+            if self.switch.state is None:
+                self._aside("tick", lambda: self.incidents.tick(wall, samples))
             if self._sockets is not None:
                 self._sockets.step(wall, self.config)
             self.health.clear("tick")
@@ -226,15 +228,20 @@ class Engine:
         """What need not be done in every tick: the wall's health, the disk's, ours."""
         self.keeper.look(self.config.interfaces)
         self._check_store()
+        self.look_at_switch()
         self._check_limits()
         if self.cookies is not None:
             self.cookies.second(self.wall)
-        self._record_lanes()
-        self._follow_incident()
+        if self.switch.state is None:  # else nothing is counted: no quiet to learn from, no end of an attack
+            self._record_lanes()
+            self._follow_incident()
         self.throttle.second()
 
     def _follow_incident(self) -> None:
         try:
+    def look_at_switch(self) -> None:
+        """Was the wall turned off or on?"""
+        self.switch.look(self.wall)
             self._aside("second", lambda: self.incidents.second(self.wall))
         except DataplaneError as error:
             self.throttle.line("incident", f"the wall cannot be read: {error.message}", logging.ERROR)
@@ -370,6 +377,8 @@ class Engine:
         if self._under_attack():
             return "UNDER_ATTACK"
         if self.health.problems:
+        if self.switch.state is not None:
+            return "OFF"
             return "DEGRADED"
         if self.keeper.info is not None and self.keeper.info.policy == "observe":
             return "OBSERVE"
@@ -382,9 +391,3 @@ class Engine:
         if last is not None and self.clock.mono_ns() - last < _ATTACK_SECONDS * 1_000_000_000:
             return True
         return self.traffic.banned_pps() >= max(_ATTACK_PPS, self.sentinel.smallest_limit())
-
-
-def rss_kb() -> int:
-    """Resident memory of this process (proc(5), statm)."""
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  (hot: the TUI asks every second)
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024

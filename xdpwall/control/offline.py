@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xdpwall.clock import Clock, SystemClock
-from xdpwall.control import identity, incident_ops, lock, protocol, record, rulebook, views
+from xdpwall.control import identity, incident_ops, lock, protocol, record, rulebook, switch, views
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database
 from xdpwall.control.desk import Desk
@@ -25,7 +25,7 @@ from xdpwall.errors import NoControllerError, NotFoundError, NotLoadedError, Sto
 from xdpwall.model import Ban, Origin
 from xdpwall.paths import Paths
 
-OPS = frozenset(protocol.OPS) - {"ping", "sources", "reload"}
+OPS = frozenset(protocol.OPS) - {"ping", "sources", "reload", "switch"}
 """What works without a controller."""
 _WRITES = frozenset({"ban.add", "ban.del", "ban.flush", "allow.add", "allow.del"}) | rulebook.CHANGES
 _WITHOUT_WALL = frozenset({"allow.add", "allow.del", "allow.list", "history"}) | incident_ops.OPS
@@ -195,6 +195,8 @@ class _Session:
         who = lock.holder(self._paths)
         if who is not None:
             problems[0] = f"{who} holds this instance but does not answer"
+        if moment.off is not None:
+            problems.insert(0, switch.words(moment.off))
         problems += views.interface_problems(moment.interfaces)
         problems += self._warnings
         return dict(
@@ -204,7 +206,7 @@ class _Session:
                 known.book,
                 known.guard,
                 controller=ControllerResult(running=False),
-                state="DEGRADED",
+                state="DEGRADED" if moment.off is None else "OFF",
                 problems=problems,
             )
         )

@@ -13,7 +13,7 @@ from typing import Any
 from xdpwall import __version__
 from xdpwall.control import views
 from xdpwall.control.database import Changes
-from xdpwall.control.engine import Engine, rss_kb
+from xdpwall.control.engine import Engine
 from xdpwall.control.incident_ops import IncidentOps
 from xdpwall.control.offline import history
 from xdpwall.control.overview import Overview
@@ -21,6 +21,7 @@ from xdpwall.control.results import ControllerResult, PingResult, ReloadResult
 from xdpwall.control.rule_ops import RuleOps
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.server import Listing
+from xdpwall.control.usage import rss_kb
 from xdpwall.control.watcher import Watcher
 from xdpwall.errors import NotLoadedError, StoreError, XdpwallError
 
@@ -64,6 +65,7 @@ class Ops:
             "allow.list": self._allow_list,
             "history": self._history,
             "reload": self._do_reload,
+            "switch": self._switch,
         }
         self._ops.update(RuleOps(engine).all())
         self._ops.update(IncidentOps(engine.store).all())
@@ -85,7 +87,9 @@ class Ops:
         engine = self._engine
         result = views.status(
             self._instance,
-            views.Moment(engine.keeper.info, engine.keeper.interfaces, engine.traffic.counts),
+            views.Moment(
+                engine.keeper.info, engine.keeper.interfaces, engine.traffic.counts, engine.switch.result
+            ),
             engine.book,
             engine.guard,
             controller=self._controller(),
@@ -176,6 +180,9 @@ class Ops:
     async def _do_reload(self, _: dict[str, Any]) -> Result:
         return self._reload()
 
+    async def _switch(self, _: dict[str, Any]) -> Result:
+        self._engine.look_at_switch()
+        return {"off": self._engine.switch.result}
     def _commit(self, changes: Changes) -> Future[object]:
         for event in changes.events:
             what = "all" if event.prefix is None else event.prefix

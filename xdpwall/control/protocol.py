@@ -173,6 +173,7 @@ OPS: Mapping[str, Mapping[str, Field]] = {
     },
     "incident.show": {"id": Field(_name, default="last")},
     "reload": {},
+    "switch": {},
 }
 """Every op with its arguments. In ``ban.add`` an item's own ``for_ms`` and ``reason`` win over the request's; a
 ``for_ms`` of null is for ever, a missing one is the configured ban time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-State = Literal["QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED"]
+State = Literal["QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED", "OFF"]
 
 
 class ControllerResult(TypedDict):
@@ -80,7 +80,13 @@ class CookiesResult(TypedDict):
 
 
 class StatusResult(TypedDict):
-    """``status``. ``problems`` says in plain words what is wrong.
+    """``status``. ``problems`` says in plain words what is wrong. ``off`` is null while the wall filters.
+class OffResult(TypedDict):
+    """The wall is off: everything passes. ``until_ms`` is null when it is off until somebody turns it on."""
+    since_ms: int
+    until_ms: int | None
+    by: str
+    reason: str
 
     ``rates`` and ``cookies`` are missing without a controller.
     """
@@ -94,6 +100,7 @@ class StatusResult(TypedDict):
     rates: NotRequired[RatesResult]
     cookies: NotRequired[CookiesResult]
     totals: TotalsResult
+    off: OffResult | None
     bans: BanCountsResult
     allow: int
     state: State

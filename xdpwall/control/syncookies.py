@@ -169,7 +169,8 @@ class SynCookies:
 
     def _is_wanted(self, wall: Dataplane) -> bool:
         try:
-            return self._config.enabled and wall.cookies_possible and wall.info.policy == "enforce"
+            able = wall.cookies_possible and wall.info.policy == "enforce" and wall.off() is None
+            return self._config.enabled and able
         except DataplaneError:  # it is being unloaded just now
             return False
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from xdpwall import __version__
+from xdpwall.clock import Clock
 from xdpwall.control.book import Book
 from xdpwall.control.guard import Guard
 from xdpwall.control.results import (
@@ -17,12 +18,13 @@ from xdpwall.control.results import (
     ControllerResult,
     InterfaceResult,
     State,
+    OffResult,
     StatusResult,
     TotalsResult,
     VerdictResult,
     VerdictsResult,
 )
-from xdpwall.dataplane.interface import Count, Dataplane, InterfaceState, KernelBan, WallInfo
+from xdpwall.dataplane.interface import Count, Dataplane, InterfaceState, KernelBan, OffState, WallInfo
 from xdpwall.model import Ban, Origin
 from xdpwall.reasons import Reason
 
@@ -145,9 +147,17 @@ class Moment:
     counts: Counts = field(default_factory=dict)
 
     @classmethod
-    def of(cls, wall: Dataplane | None) -> Moment:
+    def of(cls, wall: Dataplane | None, clock: Clock) -> Moment:
         """Read it."""
-        return cls() if wall is None else cls(wall.info, tuple(wall.interfaces()), wall.verdicts())
+        if wall is None:
+            return cls()
+        off = off_result(wall.off(), clock.mono_ns())
+        return cls(wall.info, tuple(wall.interfaces()), wall.verdicts(), off)
+def off_result(off: OffState | None, mono_ns: int) -> OffResult | None:
+    """For people and programs; None when the wall filters."""
+    if off is None or off.is_over(mono_ns):
+        return None
+    return OffResult(since_ms=off.since_ms, until_ms=off.until_ms, by=off.by, reason=off.reason)
 
 
 def status(
@@ -164,6 +174,7 @@ def status(
     info = moment.info
     policy = "none" if info is None else info.policy
     return StatusResult(
+    off: OffResult | None = None
         instance=instance,
         version=__version__,
         controller=controller,
@@ -186,3 +197,4 @@ def status(
         state=state,
         problems=problems,
     )
+        off=moment.off,

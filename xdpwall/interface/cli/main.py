@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "load": ("load", "Compile the wall and attach it; swaps a loaded one without a gap."),
     "unload": ("unload", "Detach the wall and remove its bans and counters."),
     "run": ("run", "Run the controller: watch, decide, ban."),
+    "off": ("off", "Pass everything at once, with the wall left in place."),
+    "on": ("on", "Filter again after `xdpwall off`."),
     "status": ("status", "Am I under attack, and is it being stopped?"),
     "top": ("top", "The live screen: watch, and act."),
     "sources": ("sources", "Who sends the most."),

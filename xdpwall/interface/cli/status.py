@@ -22,6 +22,7 @@ _STATES = {
     "UNDER_ATTACK": ("bold white on red", " UNDER ATTACK "),
     "OBSERVE": ("bold cyan", "OBSERVE"),
     "DEGRADED": ("bold yellow", "DEGRADED"),
+    "OFF": ("bold white on red", " OFF "),
 }
 
 
@@ -95,6 +96,8 @@ def show(result: dict[str, Any], more: dict[str, Any] | None = None) -> None:
 def sentence(result: dict[str, Any]) -> str:
     """The state in words, with the figures that it rests on."""
     rates, state = result.get("rates"), result["state"]
+    if state == "OFF":
+        return "everything passes; nothing is dropped, judged or counted until `xdpwall on`"
     if rates is None:
         return "the wall stands, but nobody watches"
     seen, dropped, passed = rates["pps"], rates["dropped_pps"], rates["passed_pps"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from xdpwall.errors import NotLoadedError, XdpwallError
@@ -54,6 +55,8 @@ def judge(result: Mapping[str, Any], *, attack: Level = "WARNING") -> Verdict:
             found.append(("CRITICAL", f"{entry['name']} is missing"))
         elif not entry["attached"]:
             found.append(("CRITICAL", f"the wall does not run on {entry['name']}"))
+    if result.get("off"):
+        found.append(("WARNING", f"the wall is OFF: everything passes{_since(result['off'])}"))
     if not result["interfaces"]:
         found.append(("CRITICAL", "the wall stands on no interface"))
     if not result["controller"]["running"]:
@@ -92,6 +95,9 @@ def _tables(bans: Mapping[str, int]) -> list[tuple[Level, str]]:
     return found
 
 
+def _since(off: Mapping[str, Any]) -> str:
+    at = f"{datetime.fromtimestamp(off['since_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f" since {at}" + (f" by {off['by']}" if off["by"] else "")
 def _quiet(result: Mapping[str, Any]) -> str:
     return "nothing is dropped: policy is observe" if result["policy"] == "observe" else "quiet"
 

@@ -12,7 +12,7 @@ from xdpwall.control.sink import Inside
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.lanes import Lane
 
-STATES = ("QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED")
+STATES = ("QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED", "OFF")
 _METERS_READ = 1 << 18
 """Larger meter tables are not counted through at each scrape."""
 
@@ -44,6 +44,11 @@ def _state(inside: Inside) -> Iterator[Metric]:
     for name in STATES:
         state.add_metric([name.lower()], float(name == now))
     yield state
+    yield GaugeMetricFamily(
+        "xdpwall_off",
+        "1 while the wall is turned off: everything passes, nothing is counted.",
+        value=float(engine.switch.state is not None),
+    )
     yield GaugeMetricFamily(
         "xdpwall_problems", "What is wrong right now, in number.", value=len(engine.health.problems)
     )

@@ -86,6 +86,8 @@ def sentence(news: News) -> str:
         return "nothing can be told" if news.error is None else news.error.message
     status = news.answer["status"]
     rates = status.get("rates")
+    if status["state"] == "OFF":
+        return "everything passes: nothing is dropped, judged or counted until `xdpwall on`"
     if rates is None:
         return "no controller: the wall stands, nobody new is banned"
     seen, dropped, passed = rates["pps"], rates["dropped_pps"], rates["passed_pps"]

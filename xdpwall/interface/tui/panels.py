@@ -18,6 +18,7 @@ _STATE_STYLE = {
     "UNDER ATTACK": "bold white on red",
     "OBSERVE": "bold black on cyan",
     "DEGRADED": "bold black on yellow",
+    "OFF": "bold white on red",
     "NO ANSWER": "bold white on magenta",
 }
 _COLOURS = {"passed": "green", "dropped": "red", "would drop": "yellow"}
