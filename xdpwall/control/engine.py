@@ -102,9 +102,9 @@ class Engine:
         self.incidents = incident_setup.build(
             config, store, clock, self.book, self.guard, record=self._record, paths=paths
         )
+        self.switch = Switch(clock, self.health, record=self._record, resumed=self.incidents.restart)
         self._digest = config.dataplane_digest()
         self._offset_ms = self._clock_offset()
-        self.switch = Switch(clock, self.health, record=self._record, resumed=self.incidents.restart)
         self._next_replace_ns = 0
         self._next_prune_ns = 0
         self._tick_faults = 0
@@ -226,9 +226,9 @@ class Engine:
 
     def second(self) -> None:
         """What need not be done in every tick: the wall's health, the disk's, ours."""
+        self.look_at_switch()
         self.keeper.look(self.config.interfaces)
         self._check_store()
-        self.look_at_switch()
         self._check_limits()
         if self.cookies is not None:
             self.cookies.second(self.wall)
@@ -237,11 +237,12 @@ class Engine:
             self._follow_incident()
         self.throttle.second()
 
-    def _follow_incident(self) -> None:
-        try:
     def look_at_switch(self) -> None:
         """Was the wall turned off or on?"""
         self.switch.look(self.wall)
+
+    def _follow_incident(self) -> None:
+        try:
             self._aside("second", lambda: self.incidents.second(self.wall))
         except DataplaneError as error:
             self.throttle.line("incident", f"the wall cannot be read: {error.message}", logging.ERROR)
@@ -374,11 +375,11 @@ class Engine:
     @property
     def state(self) -> State:
         """In one word; an attack is told before anything else."""
+        if self.switch.state is not None:
+            return "OFF"
         if self._under_attack():
             return "UNDER_ATTACK"
         if self.health.problems:
-        if self.switch.state is not None:
-            return "OFF"
             return "DEGRADED"
         if self.keeper.info is not None and self.keeper.info.policy == "observe":
             return "OBSERVE"

@@ -132,7 +132,7 @@ class _Session:
         if op == "allow.list":
             return dict(views.allow_list(known.guard))
         if op == "verdicts":
-            moment = views.Moment.of(self._wall)
+            moment = views.Moment.of(self._wall, self._clock)
             policy = "none" if moment.info is None else moment.info.policy
             return dict(views.verdicts(moment.counts, policy))
         return self._status(known)
@@ -188,7 +188,7 @@ class _Session:
         return result
 
     def _status(self, known: record.Record) -> dict[str, Any]:
-        moment = views.Moment.of(self._wall)
+        moment = views.Moment.of(self._wall, self._clock)
         problems = [
             "no controller runs: nobody new is banned; what is banned stays banned until its time is up"
         ]

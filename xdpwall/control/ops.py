@@ -183,6 +183,7 @@ class Ops:
     async def _switch(self, _: dict[str, Any]) -> Result:
         self._engine.look_at_switch()
         return {"off": self._engine.switch.result}
+
     def _commit(self, changes: Changes) -> Future[object]:
         for event in changes.events:
             what = "all" if event.prefix is None else event.prefix

@@ -83,6 +83,7 @@ class StatusResult(TypedDict):
     """``status``. ``problems`` says in plain words what is wrong. ``off`` is null while the wall filters.
 class OffResult(TypedDict):
     """The wall is off: everything passes. ``until_ms`` is null when it is off until somebody turns it on."""
+
     since_ms: int
     until_ms: int | None
     by: str
@@ -95,12 +96,12 @@ class OffResult(TypedDict):
     version: str
     controller: ControllerResult
     policy: str
+    off: OffResult | None
     loaded_ms: int
     interfaces: list[InterfaceResult]
     rates: NotRequired[RatesResult]
     cookies: NotRequired[CookiesResult]
     totals: TotalsResult
-    off: OffResult | None
     bans: BanCountsResult
     allow: int
     state: State

@@ -17,8 +17,8 @@ from xdpwall.control.results import (
     BanResult,
     ControllerResult,
     InterfaceResult,
-    State,
     OffResult,
+    State,
     StatusResult,
     TotalsResult,
     VerdictResult,
@@ -145,6 +145,7 @@ class Moment:
     info: WallInfo | None = None
     interfaces: tuple[InterfaceState, ...] = ()
     counts: Counts = field(default_factory=dict)
+    off: OffResult | None = None
 
     @classmethod
     def of(cls, wall: Dataplane | None, clock: Clock) -> Moment:
@@ -153,6 +154,8 @@ class Moment:
             return cls()
         off = off_result(wall.off(), clock.mono_ns())
         return cls(wall.info, tuple(wall.interfaces()), wall.verdicts(), off)
+
+
 def off_result(off: OffState | None, mono_ns: int) -> OffResult | None:
     """For people and programs; None when the wall filters."""
     if off is None or off.is_over(mono_ns):
@@ -174,11 +177,11 @@ def status(
     info = moment.info
     policy = "none" if info is None else info.policy
     return StatusResult(
-    off: OffResult | None = None
         instance=instance,
         version=__version__,
         controller=controller,
         policy=policy,
+        off=moment.off,
         loaded_ms=0 if info is None else info.loaded_ms,
         interfaces=[
             InterfaceResult(
@@ -197,4 +200,3 @@ def status(
         state=state,
         problems=problems,
     )
-        off=moment.off,

@@ -60,7 +60,6 @@ class Pins:
         self.clock = self.root / "clock"
         self.egress = self.root / "egress"
         self.off = self.root / "off"
-        self.unfinished = self.root / "unfinished"
         self.staging = self.root.parent / f"{paths.instance}~loading"
         self._lock = paths.runtime / "load.lock"
         self._owner = owner.of_instance(paths)

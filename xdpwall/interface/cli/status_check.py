@@ -98,6 +98,8 @@ def _tables(bans: Mapping[str, int]) -> list[tuple[Level, str]]:
 def _since(off: Mapping[str, Any]) -> str:
     at = f"{datetime.fromtimestamp(off['since_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f" since {at}" + (f" by {off['by']}" if off["by"] else "")
+
+
 def _quiet(result: Mapping[str, Any]) -> str:
     return "nothing is dropped: policy is observe" if result["policy"] == "observe" else "quiet"
 
