@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Protocol
 
 
@@ -27,6 +28,15 @@ class SystemClock:
     def mono_ns(self) -> int:
         """See :meth:`Clock.mono_ns`."""
         return time.monotonic_ns()
+
+
+def this_boot() -> tuple[str, int]:
+    """The kernel's name of this boot, and nanoseconds since it began, suspend included (CLOCK_BOOTTIME).
+
+    For deadlines that neither a step of the clock nor a reboot may put off.
+    """
+    name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return name, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class ManualClock:

@@ -79,7 +79,7 @@ def difference(before: str, after: str, name: str) -> str:
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
-def replace_file(path: Path, before: str | None, after: str) -> Path | None:
+def replace_file(path: Path, before: str | None, after: str, *, keep: bool = True) -> Path | None:
     """Put the text in the file's place in one step, and keep what was there. Gives where, None when nothing was.
 
     Owner and mode stay. A link stays a link: what it points to is replaced.
@@ -89,17 +89,18 @@ def replace_file(path: Path, before: str | None, after: str) -> Path | None:
         before: what it held when it was read, None when it was not there. If it holds something else now, somebody
             else is at work on it.
         after: the new text.
+        keep: False: no copy is kept, for who made one before (:func:`keep_copy`).
 
     Raises:
         XdpwallError: it changed meanwhile, or cannot be written.
     """
     place = path.resolve()
     try:
-        now = place.read_bytes().decode("utf-8-sig") if place.exists() else None
+        now = read_text(place)
         if now != before:
             raise XdpwallError(f"{path} changed meanwhile", hint="look at it, then try again")
         place.parent.mkdir(parents=True, exist_ok=True)
-        kept = _keep(place) if before is not None else None
+        kept = _keep(place) if keep and before is not None else None
         fresh = place.with_name(f".{place.name}.{os.getpid()}.new")
         try:
             _write(fresh, after, place if before is not None else None)
@@ -112,6 +113,29 @@ def replace_file(path: Path, before: str | None, after: str) -> Path | None:
     except OSError as error:
         raise XdpwallError(f"{path}: cannot be written: {error.strerror}") from None
     return kept
+
+
+def read_text(path: Path) -> str | None:
+    """A config file's text as :func:`replace_file` compares it; None when there is no file.
+
+    Raises:
+        OSError: it cannot be read. UnicodeDecodeError: it is no UTF-8.
+    """
+    return path.read_bytes().decode("utf-8-sig") if path.exists() else None
+
+
+def keep_copy(path: Path) -> Path:
+    """Keep a copy of the file beside it, with its owner and mode. Gives where.
+
+    Raises:
+        XdpwallError: it cannot be written.
+    """
+    try:
+        return _keep(path.resolve())
+    except PermissionError:
+        raise PrivilegeError(f"{path}: may not be copied by this user", hint="run it with sudo") from None
+    except OSError as error:
+        raise XdpwallError(f"{path}: no copy can be kept: {error.strerror}") from None
 
 
 def _keep(place: Path) -> Path:

@@ -21,12 +21,15 @@ from xdpwall.control.engine import Engine
 from xdpwall.control.nics import NicWatch
 from xdpwall.control.notify import notify, reloading, watchdog_seconds
 from xdpwall.control.ops import Ops
+from xdpwall.control.protect import collect
+from xdpwall.control.protector import Collect
 from xdpwall.control.readers import Readers
 from xdpwall.control.results import ReloadResult
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.server import Server
 from xdpwall.control.sink import Inside, Sink
 from xdpwall.control.store import Store
+from xdpwall.control.trial_watch import TrialWatch
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey, survey
 from xdpwall.errors import ConfigError, StoreError, XdpwallError
@@ -64,12 +67,17 @@ def run(config: Config, config_path: Path | None, paths: Paths, sinks: Sequence[
             paths,
             opener=lambda: Wall.open(paths),
             fingerprint=lambda: pins_fingerprint(paths.pins),
-            read_config=lambda: Config.load(config_path),
+            read_config=lambda: settings.load_in_force(config_path),
             clock=SystemClock(),
             look=survey,
+            collect=collect,
         )
         controller.sinks = tuple(sinks)
-        controller.remember(CONFIG_PATH, str((config_path or DEFAULT_CONFIG).absolute()))
+        target = (config_path or DEFAULT_CONFIG).absolute()
+        controller.trial = TrialWatch(
+            paths, target, SystemClock(), controller.engine.health, controller.reload
+        )
+        controller.remember(CONFIG_PATH, str(target))
         return asyncio.run(controller.main())
 
 
@@ -85,6 +93,7 @@ class Controller:
         clock: both clocks.
         watch_links: whether to watch interfaces and addresses of this host.
         look: reads this host's sockets; None: the wall is not told of them.
+        collect: finds whom this host must not cut off; None: nobody does.
     """
 
     def __init__(
@@ -98,6 +107,7 @@ class Controller:
         clock: Clock,
         watch_links: bool = True,
         look: Callable[[Config], Survey] | None = None,
+        collect: Collect | None = None,
     ) -> None:
         self._paths = paths
         self._clock = clock
@@ -115,6 +125,7 @@ class Controller:
             clock=clock,
             look=look,
             paths=paths,
+            collect=collect,
         )
         self._schedule = Schedule(config.tick.interval_ms * 1_000_000, clock.mono_ns())
         self._ops = Ops(self.engine, self._schedule, paths.instance, self.reload)
@@ -127,6 +138,8 @@ class Controller:
         self._readers = Readers(paths, self.engine.health)
         self.sinks: tuple[Sink, ...] = ()
         """Who tells the outside how things are; set before :meth:`main`."""
+        self.trial: TrialWatch | None = None
+        """Who minds a configuration on trial; set before :meth:`main`."""
         self._inside = Inside(self.engine, self._schedule, self.nics)
 
     def remember(self, name: str, text: str) -> None:
@@ -220,6 +233,8 @@ class Controller:
         self._seconds += 1
         if self._seconds % _TRIM_SECONDS == 0:
             give_memory_back()
+        if self.trial is not None:
+            self.trial.second()
         self._ops.watcher.idle()
         self._ops.overview.second()
         if self._seconds % _NIC_SECONDS == 0:
@@ -288,7 +303,8 @@ class Controller:
         changed, needs_load = self.engine.configure(config)
         self._schedule.change(config.tick.interval_ms * 1_000_000, self._clock.mono_ns())
         log.info("configuration read again; changed: %s", ", ".join(changed) or "nothing")
-        if needs_load:
+        info = self.engine.keeper.info
+        if needs_load and (info is None or info.config_digest != config.dataplane_digest()):
             log.warning("needs `xdpwall load` to take effect: %s", ", ".join(needs_load))
         return ReloadResult(changed=changed, needs_load=needs_load)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xdpwall.config import Config
 from xdpwall.control import controller, lock, logs
+from xdpwall.control.live import load_command
 from xdpwall.control.offline import open_wall
 from xdpwall.control.sink import Sink
 from xdpwall.errors import NotLoadedError, XdpwallError
@@ -26,17 +27,6 @@ class LoadFailedError(XdpwallError):
     def __init__(self, code: int) -> None:
         super().__init__("the wall could not be loaded", hint="the lines above say why")
         self.exit_code = code
-
-
-def load_command(paths: Paths, interfaces: Sequence[str], config_path: Path | None) -> list[str]:
-    """The argv that loads this instance."""
-    # -P: a folder named xdpwall where root happens to stand is not imported.
-    argv = [sys.executable, "-P", "-m", "xdpwall", "--instance", paths.instance, "load"]
-    for name in interfaces:
-        argv += ["-i", name]
-    if config_path is not None:
-        argv += ["-c", str(config_path)]
-    return argv
 
 
 def ensure_loaded(paths: Paths, interfaces: Sequence[str], config_path: Path | None) -> bool:

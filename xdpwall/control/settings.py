@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from xdpwall.config import DATAPLANE_KEYS, Config
+from xdpwall.control import trial
 from xdpwall.control.record import Rules
+from xdpwall.errors import XdpwallError
+from xdpwall.paths import DEFAULT_CONFIG
+
+log = logging.getLogger(__name__)
 
 NEEDS_LOAD = frozenset(DATAPLANE_KEYS) | {"interfaces", "mode"}
 """Keys that take effect only with `xdpwall load`."""
@@ -41,3 +48,23 @@ def _walk(stem: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _walk(f"{stem}{key}.", value)
         else:
             yield f"{stem}{key}", value
+
+
+def load_in_force(config_path: Path | None) -> Config:
+    """Read the configuration that is to be in force: the file, or after a trial that is over what was there before.
+
+    Args:
+        config_path: as given with ``-c``; None: the default place, where a missing file means every default.
+
+    Raises:
+        XdpwallError: as ``Config.load``.
+    """
+    target = config_path or DEFAULT_CONFIG
+    try:
+        place = trial.in_force(target)
+    except (OSError, XdpwallError) as error:
+        log.warning("%s; the file itself is read", error)
+        place = target
+    if place is None:
+        return Config()
+    return Config.load(config_path if place == target else place)

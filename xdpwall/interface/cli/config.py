@@ -11,6 +11,13 @@ import click
 
 from xdpwall.errors import InputError, PrivilegeError, RefusedError
 from xdpwall.interface.cli.command import Settings, Verbs
+from xdpwall.interface.cli.config_apply import (
+    apply_command,
+    confirm_command,
+    rollback_command,
+    show_plan,
+    target_of,
+)
 from xdpwall.interface.cli.options import config_option, interfaces_here
 from xdpwall.interface.cli.output import Column, emit_json, note, say, table, write
 from xdpwall.paths import DEFAULT_CONFIG
@@ -23,7 +30,12 @@ STDOUT = Path("-")
 
 @click.group(cls=Verbs)
 def command() -> None:
-    """Check, show or begin a config file."""
+    """Check, show, begin or apply a config file."""
+
+
+command.add_command(apply_command)
+command.add_command(confirm_command)
+command.add_command(rollback_command)
 
 
 def _file_argument(function: Any) -> Any:
@@ -52,9 +64,17 @@ def check(settings: Settings, file: Path | None, config_path: Path | None) -> No
 
 @command.command("show", short_help="Show every key with the value in force.")
 @_file_argument
+@click.option("--diff", is_flag=True, help="Only what FILE, or the configuration on trial, changes.")
 @click.pass_obj
-def show(settings: Settings, file: Path | None, config_path: Path | None) -> None:
-    """Show every key with the value in force, and whether FILE or the default says so."""
+def show(settings: Settings, file: Path | None, config_path: Path | None, *, diff: bool) -> None:
+    """Show every key with the value in force, and whether FILE or the default says so.
+
+    With --diff: what `config apply FILE` would change of the file in force. Without FILE: what the configuration on
+    trial changed, or with none on trial how the file in force differs from the defaults.
+    """
+    if diff:
+        _show_diff(settings, file, config_path)
+        return
     from xdpwall.config import Config
     from xdpwall.config_text import effective, toml_value
 
@@ -98,6 +118,32 @@ def init(settings: Settings, file: Path | None, config_path: Path | None) -> Non
     else:
         say(f"wrote {path}")
         say("name your interfaces in it, then try `xdpwall config check`")
+
+
+def _show_diff(settings: Settings, file: Path | None, config_path: Path | None) -> None:
+    from xdpwall.control import apply, trial
+
+    target = target_of(settings, config_path)
+    found = trial.read(target)
+    if file is not None:
+        against, change = target, apply.plan(target, apply.text_of(file), str(file))
+    else:
+        # On trial: what was there before. Else a name that is no file: the defaults.
+        against = found.kept_path or target / "nothing" if found else target / "nothing"
+        change = apply.plan(against, apply.text_of(target) if target.exists() else "", str(target))
+    if settings.json:
+        rows = [
+            {"key": row.key, "old": row.old, "new": row.new, "effect": row.effect}
+            for row in change.differences
+        ]
+        until = found.until_ms if found else None
+        emit_json({"config": str(target), "differences": rows, "confirm_until_ms": until})
+        return
+    if found is not None:
+        note(f"{target} is on trial until {found.until}")
+    if file is None and found is None:
+        note(f"{target}, and the defaults as OLD:")
+    show_plan(change)
 
 
 def _one_path(file: Path | None, config_path: Path | None) -> Path | None:

@@ -12,7 +12,7 @@ import click
 from xdpwall.errors import InputError
 from xdpwall.interface.cli.ask import need_root
 from xdpwall.interface.cli.command import Settings, Verb
-from xdpwall.interface.cli.options import check_interfaces, config_option, interface_option
+from xdpwall.interface.cli.options import check_interfaces, config_option, config_to_go_by, interface_option
 from xdpwall.interface.cli.output import emit_json, note, say
 from xdpwall.interface.cli.units import count
 
@@ -38,9 +38,7 @@ def command(
     -i the interfaces of the config are taken. Another's XDP program is never replaced.
     """
     need_root("`xdpwall load`")
-    from xdpwall.config import Config
-
-    config = Config.load(config_path)
+    config = config_to_go_by(config_path)
     late: list[str] = []
     if wait is not None:
         interfaces, late = _those_that_come(interfaces or config.interfaces, wait)

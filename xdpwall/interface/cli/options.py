@@ -6,11 +6,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xdpwall.errors import InputError, NotFoundError
+from xdpwall.errors import InputError, NotFoundError, XdpwallError
+from xdpwall.interface.cli.output import note
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,6 +44,27 @@ def config_option(function: Function, help_text: str = CONFIG_HELP) -> Function:
         metavar="FILE",
         help=help_text,
     )(function)
+
+
+def config_to_go_by(config_path: Path | None) -> Config:
+    """Read the config for who is about to go by it. One on trial whose time is over is put away first.
+
+    Raises:
+        XdpwallError: as ``Config.load``.
+    """
+    from xdpwall.control import apply, settings
+    from xdpwall.paths import DEFAULT_CONFIG
+
+    try:
+        ended = apply.settle(config_path or DEFAULT_CONFIG)
+    except (OSError, XdpwallError) as error:
+        note(f"warning: {error}")
+    else:
+        if ended is not None:
+            note(
+                f"{ended.target}: nobody confirmed what was on trial until {ended.until}; back to what was before"
+            )
+    return settings.load_in_force(config_path)
 
 
 def interfaces_here() -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from xdpwall.interface.cli.ask import need_bpf
 from xdpwall.interface.cli.command import Settings, Verb
-from xdpwall.interface.cli.options import check_interfaces, config_option, interface_option
+from xdpwall.interface.cli.options import check_interfaces, config_option, config_to_go_by, interface_option
 
 
 @click.command(cls=Verb)
@@ -23,9 +23,7 @@ def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path |
     reads the config again.
     """
     need_bpf("`xdpwall run`")
-    from xdpwall.config import Config
-
-    config = Config.load(config_path)
+    config = config_to_go_by(config_path)
     names = check_interfaces(interfaces)
     from xdpwall.control import daemon
     from xdpwall.interface.sinks.metrics import MetricsSink
