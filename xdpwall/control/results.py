@@ -79,8 +79,6 @@ class CookiesResult(TypedDict):
     since_ms: int | None
 
 
-class StatusResult(TypedDict):
-    """``status``. ``problems`` says in plain words what is wrong. ``off`` is null while the wall filters.
 class OffResult(TypedDict):
     """The wall is off: everything passes. ``until_ms`` is null when it is off until somebody turns it on."""
 
@@ -88,6 +86,10 @@ class OffResult(TypedDict):
     until_ms: int | None
     by: str
     reason: str
+
+
+class StatusResult(TypedDict):
+    """``status``. ``problems`` says in plain words what is wrong. ``off`` is null while the wall filters.
 
     ``rates`` and ``cookies`` are missing without a controller.
     """
