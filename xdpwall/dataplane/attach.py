@@ -24,7 +24,7 @@ from xdpwall.errors import ForeignProgramError, KernelError, NotFoundError
 _OCCUPIED = (errno.EBUSY, errno.EEXIST)
 _FINAL = (*_OCCUPIED, errno.EPERM, errno.EACCES, errno.ENODEV, errno.ENOMEM)
 _SIOCGIFMTU = 0x8921
-_PAGE_FRAME_MTU = 3000
+PAGE_FRAME_MTU = 3000
 """Above this a frame may not fit one page with XDP's head room; drivers then want a program that takes fragments."""
 
 
@@ -55,7 +55,7 @@ def interface_index(name: str) -> int:
 
 def needs_fragments(name: str) -> bool:
     """Whether frames of this interface can span buffers."""
-    return mtu(name) > _PAGE_FRAME_MTU
+    return mtu(name) > PAGE_FRAME_MTU
 
 
 def mtu(name: str) -> int:
@@ -205,6 +205,28 @@ def reattach(pins: Pins, name: str, mode: str | None) -> str:
     """
     program = open_program(pins, name)
     try:
+        return attach(pins, name, program, "auto" if mode != "generic" else "generic").mode
+    finally:
+        os.close(program)
+
+
+def renew(pins: Pins, name: str, mode: str | None) -> str:
+    """Take our link off and put a new one up, where another mode may come of it. Gives the mode used.
+
+    Nothing is filtered for about a millisecond meanwhile: there is no way to change the mode of a link.
+
+    Raises:
+        NotFoundError: no such interface.
+        ForeignProgramError: another program was quicker.
+        KernelError: the kernel refused.
+    """
+    program = open_program(pins, name)
+    try:
+        link = sys_bpf.obj_get(pins.link(name))
+        try:
+            sys_bpf.link_detach(link)
+        finally:
+            os.close(link)
         return attach(pins, name, program, "auto" if mode != "generic" else "generic").mode
     finally:
         os.close(program)

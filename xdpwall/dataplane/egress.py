@@ -13,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from xdpwall.dataplane import sys_bpf
+from xdpwall.dataplane import rtlink, sys_bpf
 from xdpwall.dataplane.aside import outside_loop
 from xdpwall.dataplane.attach import interface_index
 from xdpwall.dataplane.pins import Pins, replace_pin
@@ -89,7 +89,16 @@ def is_attached(pins: Pins, interface: str) -> bool:
         index, ours = interface_index(interface), our_ids(pins)
     except NotFoundError:
         return False
-    return outside_loop(lambda: bool(_priorities(index, ours)))
+    return any(ident in ours for _, _, ident in ours_by_netlink(index))
+
+
+def ours_by_netlink(index: int) -> list[tuple[int, int, int]]:
+    """Handle, priority and program id of the filters with our handle, whoever's program they run.
+
+    Raises:
+        KernelError: the kernel does not answer.
+    """
+    return [found for found in rtlink.filters(index, _EGRESS) if found[0] == _HANDLE]
 
 
 def detach(pins: Pins, interface: str) -> bool:

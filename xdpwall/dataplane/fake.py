@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xdpwall.clock import ManualClock
 from xdpwall.dataplane.fake_lanes import FakeLanes
 from xdpwall.dataplane.fake_rules import FakeRules
+from xdpwall.dataplane.fake_vitals import FakeVitals
 from xdpwall.dataplane.interface import (
     BanDrops,
     Count,
@@ -209,6 +210,7 @@ class FakeWall(FakeLanes):
     def __post_init__(self) -> None:
         super().__init__()
         self.rules = FakeRules(self.clock)
+        self.vitals = FakeVitals(self)
         self.sampled: list[Sample] = []
         self.watched: list[WatchEvent] = []
         self.bans = FakeBans(self.clock, self.info)
@@ -216,6 +218,7 @@ class FakeWall(FakeLanes):
         self.own: frozenset[Prefix] = frozenset()
         self.states: dict[str, InterfaceState] = {"eth9": InterfaceState("eth9", 9, "native", 40, 40)}
         self.foreign: set[str] = set()
+        self.listening: list[str] = []
         self.snapshots = 0
         self.closed = False
         self.turned_off: OffState | None = None
@@ -255,6 +258,16 @@ class FakeWall(FakeLanes):
         """See :meth:`Dataplane.turn_on`."""
         before, self.turned_off = self.turned_off, None
         return before is not None
+
+    def renew(self, name: str) -> str | None:
+        """See :meth:`Dataplane.renew`."""
+        self.states[name] = replace(self.states[name], mode="native")
+        return "native"
+
+    def listen(self, name: str) -> bool:
+        """See :meth:`Dataplane.listen`."""
+        self.listening.append(name)
+        return True
 
     def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
         """See :meth:`Dataplane.verdicts`."""

@@ -40,14 +40,29 @@ class Gate:
 
     def rebuild(self, prefixes: Iterable[Prefix]) -> None:
         """Set exactly the bits of these prefixes, after some were taken out of the trie."""
-        wanted = [0] * _WORDS
-        for prefix in prefixes:
-            for bit in _bits(prefix):
-                wanted[bit >> 6] |= 1 << (bit & 63)
-        for index, word in enumerate(wanted):
+        for index, word in enumerate(_wanted(prefixes)):
             at = index * _STRIDE + self._which
             if self._words[at] != word:
                 self._words[at] = word
+
+    def mend(self, prefixes: Iterable[Prefix]) -> int:
+        """Set the bits of these prefixes that are not set, with which their list would not be asked. Gives how many."""
+        count = 0
+        for index, word in enumerate(_wanted(prefixes)):
+            at = index * _STRIDE + self._which
+            missing = word & ~self._words[at]
+            if missing:
+                self._words[at] |= missing
+                count += missing.bit_count()
+        return count
+
+
+def _wanted(prefixes: Iterable[Prefix]) -> list[int]:
+    wanted = [0] * _WORDS
+    for prefix in prefixes:
+        for bit in _bits(prefix):
+            wanted[bit >> 6] |= 1 << (bit & 63)
+    return wanted
 
 
 def _bits(prefix: Prefix) -> Iterator[int]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from xdpwall.config_lanes import LanesConfig, ProofConfig
     from xdpwall.dataplane.rule_map import RuleMap
+    from xdpwall.dataplane.vitals import Vitals
     from xdpwall.sample import Sample
     from xdpwall.snapshot import MeterSnapshot
 
@@ -273,6 +274,24 @@ class Dataplane(Protocol):
         Raises:
             KernelError: the kernel refused.
         """
+
+    def renew(self, name: str) -> str | None:
+        """Take our program off an interface and put it on anew, for another mode. Gives the mode; None: not ours.
+
+        Raises:
+            ForeignProgramError, KernelError: as :meth:`reattach`.
+        """
+
+    def listen(self, name: str) -> bool:
+        """Put the program for what this host sends back on an interface. Gives whether it was needed.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+
+    @property
+    def vitals(self) -> Vitals:
+        """What it says of itself when asked whether all is as it should be."""
 
     def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
         """Totals since load, by interface name and reason. Reasons never seen are left out."""

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from xdpwall.dataplane import budgets
 from xdpwall.dataplane.interface import Count, LaneCount
-from xdpwall.dataplane.layout import BUDGET_WORDS, LANE_SLOTS, RULES_UNTIL, SHUT
+from xdpwall.dataplane.layout import BUDGET_WORDS, BUDGETS, LANE_SLOTS, RULES_UNTIL, SHUT
 from xdpwall.lanes import Lane
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class LaneMap:
         self._budgets = budget_map
         self._ports = ports
         self._hz, self._cpus = hz, cpus
+        self._sums: tuple[int, int] | None = None
 
     def counts(self) -> dict[Lane, LaneCount]:
         """Totals since load by lane, over all CPUs."""
@@ -65,6 +67,21 @@ class LaneMap:
         for entry in budgets.port_entries(lanes):
             table[_place(entry.protocol, entry.port)] |= entry.number
         self._write(table)
+        self._sums = self._checksums()
+
+    def tampered(self) -> list[str]:
+        """Which of ``budgets`` and ``ports`` are no longer as this object wrote them, or first found them."""
+        if self._sums is None:
+            self._sums = self._checksums()
+        pairs = zip(("budgets", "ports"), self._sums, self._checksums(), strict=True)
+        return [name for name, held, found in pairs if held != found]
+
+    def _checksums(self) -> tuple[int, int]:
+        words = bytearray(self._budgets.words)
+        for first in (RULES_UNTIL * 8, SHUT * 8):  # these belong to others
+            for at in range(first, first + 8):
+                words[at :: BUDGET_WORDS * 8] = bytes(BUDGETS)
+        return zlib.crc32(words), zlib.crc32(self._ports.words)
 
     def shut_gate(self, lane: Lane, shut: bool) -> None:
         """Whether every packet of a lane is looked at, also while its budget is hardly used."""
@@ -80,6 +97,8 @@ class LaneMap:
         if admin:
             table[[_place("tcp", port) for port in admin]] |= _ADMIN
         self._write(table)
+        if self._sums is not None:
+            self._sums = (self._sums[0], self._checksums()[1])
 
     def _table(self) -> npt.NDArray[np.uint8]:
         import numpy as np

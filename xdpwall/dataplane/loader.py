@@ -31,6 +31,7 @@ from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
 from xdpwall.dataplane.stages import Stages
+from xdpwall.dataplane.standing import notes
 from xdpwall.dataplane.wall import Meta, Wall, read_meta
 from xdpwall.errors import InputError, KernelError, NotFoundError, PrivilegeError
 from xdpwall.model import Prefix
@@ -204,9 +205,9 @@ class _Builder:
             wall.set_budgets(self._config.lanes, self._config.proof)
             self._tell_sockets(wall, wanted, warnings)
             table = wall.interface_table
-            standing = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]
+            others = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]
             attachments = []
-            for name in [*wanted, *standing]:
+            for name in [*wanted, *others]:
                 slot = table.slot_for(name)
                 known = table.find(name)
                 try:
@@ -227,7 +228,7 @@ class _Builder:
             # Last: a load that was refused midway has not changed what the wall is.
             wall.write_meta(self._meta)
             wall.cookie_state.set_possible(defines.sends_cookies(self._config))
-        self._write_down(paths, warnings)
+        self._write_down(paths, [entry.name for entry in attachments], warnings)
         return attachments
 
     def _attach(self, name: str, slot: int) -> attach.Attachment:
@@ -246,9 +247,9 @@ class _Builder:
         finally:
             os.close(program)
 
-    def _write_down(self, paths: Paths, warnings: list[str]) -> None:
+    def _write_down(self, paths: Paths, names: list[str], warnings: list[str]) -> None:
         try:
-            loaded.write(paths, self._config, self._meta.loaded_ms)
+            loaded.write(paths, self._config, self._meta.loaded_ms, notes(self._pins, names))
         except OSError as error:
             warnings.append(
                 f"{loaded.place(paths)}: {error.strerror}; `xdpwall explain` will have to guess the config"

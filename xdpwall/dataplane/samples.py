@@ -46,12 +46,16 @@ class SampleRing:
         finally:
             os.close(fd)
         self._write_position(_POSITION.unpack_from(self._ring)[0])
+        self.overruns = 0
+        """How often it was found full: packets were not sampled then."""
 
     def drain(self) -> list[Sample]:
         """All samples since the last time, oldest first."""
         (at,) = _POSITION.unpack_from(self._reader)
         (end,) = _POSITION.unpack_from(self._ring)
         found: list[Sample] = []
+        # What does not fit any more is not written, and nobody counts it.
+        self.overruns += self._size - (end - at) < _HEADER + SAMPLE.size
         while at < end:
             place = mmap.PAGESIZE + at % self._size
             (word,) = _LENGTH.unpack_from(self._ring, place)

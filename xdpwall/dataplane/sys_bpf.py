@@ -20,6 +20,8 @@ from pathlib import Path
 from xdpwall.errors import KernelError, VerifierError
 
 _SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+_NUMBER = _SYSCALL_NUMBERS.get(platform.machine())
+"""Looked up once: to ask each time costs more than the call itself."""
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = range(5)
 _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _TEST_RUN = 5, 6, 7, 10
@@ -41,7 +43,7 @@ _syscall.restype = ctypes.c_long
 
 def _bpf(command: int, attr: bytes | bytearray) -> tuple[int, bytes]:
     """One call. Gives the result and the attr as the kernel left it; raises OSError."""
-    number = _SYSCALL_NUMBERS.get(platform.machine())
+    number = _NUMBER
     if number is None:
         raise OSError(errno.ENOSYS, f"bpf(2) has no known number on {platform.machine()}")
     buffer = ctypes.create_string_buffer(bytes(attr).ljust(_ATTR_SIZE, b"\0"), _ATTR_SIZE)

@@ -68,12 +68,12 @@ class TickClock:
     """
 
     def __init__(self, fd: int, hz: int) -> None:
-        self._fd = fd
+        self.fd = fd
         self.hz = hz
 
     def now(self) -> int:
         """The kernel's tick, 64 bits."""
-        return read_clock(self._fd)[0]
+        return read_clock(self.fd)[0]
 
     def expiry_now(self) -> int:
         """The expiry that is just over."""
@@ -95,4 +95,4 @@ class TickClock:
 
     def close(self) -> None:
         """Let go of the program."""
-        os.close(self._fd)
+        os.close(self.fd)

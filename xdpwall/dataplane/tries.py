@@ -63,6 +63,9 @@ class PrefixBans:
         self._gate = gate
         self._known: dict[Prefix, int] | None = None
         self._present: set[Prefix] = set()
+        self._version = 0
+        self.mended = 0
+        """Entries that would have lapsed too early, since this object was made."""
 
     def put_many(self, bans: Iterable[tuple[Prefix, int]]) -> int:
         """Ban prefixes until their expiries. Gives how many.
@@ -71,6 +74,7 @@ class PrefixBans:
             KernelError: ENOSPC when the trie is full.
         """
         asked = self._asked()
+        self._version += 1
         new = dict(bans)
         for prefix, expiry in new.items():
             self._gate.open(prefix)
@@ -86,6 +90,7 @@ class PrefixBans:
     def remove_many(self, prefixes: Iterable[Prefix]) -> int:
         """Lift bans. Gives how many stood."""
         asked = self._asked()
+        self._version += 1
         gone = {prefix: 0 for prefix in prefixes if prefix in asked}
         for prefix in gone:
             del asked[prefix]
@@ -110,12 +115,36 @@ class PrefixBans:
         return asked, packets, size
 
     def entries(self) -> Iterator[tuple[Prefix, int, int, int]]:
-        """Prefix, expiry asked for, packets and bytes of each, read anew from the kernel."""
-        self._known = None
-        for prefix in list(self._asked()):
-            found = self.get(prefix)
-            if found is not None:
-                yield (prefix, *found)
+        """Prefix, expiry asked for, packets and bytes of each, read anew from the kernel one by one.
+
+        What differs from what this object wrote makes it read everything again before its next change; an entry that
+        would lapse in the kernel before it should is written anew at the end.
+        """
+        count, version, early = 0, self._version, []
+        lengths = _lengths(self._asked())
+        for prefix in self._trie.prefixes():
+            value = self._trie.lookup(prefix)
+            if value is None:
+                continue
+            expiry, asked, packets, size = BAN_VALUE.unpack(value)
+            count += 1
+            if self._known is not None:
+                if self._known.get(prefix) != asked:
+                    self._known = None
+                elif expiry < max(
+                    asked, *(self._known.get(outer, 0) for outer in _around(prefix, lengths)), 0
+                ):
+                    early.append(prefix)
+            yield prefix, asked, packets, size
+        if self._version == version:
+            if self._known is not None and count != len(self._known):
+                self._known = None
+            self._write(prefix for prefix in early if prefix in self._asked())
+            self.mended += len(early)
+
+    def mend_gate(self) -> int:
+        """Open what of the gate the bans need. Gives how many bits were closed."""
+        return self._gate.mend(self._asked())
 
     def lapsed(self, now: int) -> list[Prefix]:
         """Prefixes whose own ban is over."""
@@ -189,6 +218,10 @@ class AllowTrie:
         """See :meth:`xdpwall.dataplane.interface.AllowMap.entries`."""
         return self._trie.prefixes()
 
+    def mend_gate(self) -> int:
+        """Open what of the gate the entries need. Gives how many bits were closed."""
+        return self._gate.mend(self._trie.prefixes())
+
 
 class OwnAddresses:
     """Addresses of this host, which no packet from outside can come from. The file descriptor is not owned."""
@@ -212,6 +245,10 @@ class OwnAddresses:
         self._gate.rebuild(wanted.values())
         return True
 
+    def mend_gate(self) -> int:
+        """Open what of the gate the addresses need. Gives how many bits were closed."""
+        return self._gate.mend(_own_address(key) for key in sys_bpf.map_keys(self._fd, 16))
+
 
 def _trie_key(prefix: Prefix) -> bytes:
     return struct.pack("=I", prefix.length) + prefix.packed
@@ -219,3 +256,8 @@ def _trie_key(prefix: Prefix) -> bytes:
 
 def _own_key(address: Prefix) -> bytes:
     return address.packed if address.version == 6 else _V4_MAPPED + address.packed
+
+
+def _own_address(key: bytes) -> Prefix:
+    mapped = key.startswith(_V4_MAPPED)
+    return Prefix(key[12:], 32) if mapped else Prefix(key, 128)

@@ -24,6 +24,7 @@ from xdpwall.dataplane.samples import SampleRing
 from xdpwall.dataplane.table import InterfaceTable
 from xdpwall.dataplane.ticks import TickClock
 from xdpwall.dataplane.tries import AllowTrie, OwnAddresses, PrefixBans, PrefixTrie
+from xdpwall.dataplane.wall_vitals import Parts, WallVitals
 from xdpwall.dataplane.watch import WatchRings
 from xdpwall.errors import LayoutError
 from xdpwall.lanes import Lane
@@ -99,16 +100,20 @@ class Wall:
         self._fds: dict[str, int] = {}
         self._ring: SampleRing | None = None
         self._watch: WatchRings | None = None
+        self._vitals: WallVitals | None = None
         self._meta = read_meta(self._pins)
         try:
             self._clock = TickClock(self._pins.open_clock(), self._meta.hz)
             self.interface_table = InterfaceTable(self._array("interfaces"))
             gate = self._array("gate")
             overflow = self._fd("ban_overflow")
+            self._prefixes = PrefixBans(
+                self._trie("ban_prefix", layout.BAN_VALUE.size), Gate(gate, GateList.BAN)
+            )
             self._bans = KernelBans(
                 self._exact_bans(4),
                 self._exact_bans(6),
-                PrefixBans(self._trie("ban_prefix", layout.BAN_VALUE.size), Gate(gate, GateList.BAN)),
+                self._prefixes,
                 overflow,
                 self._clock,
             )
@@ -198,6 +203,19 @@ class Wall:
         self.interface_table.set(entry.slot, name, wanted=True, mode=mode)
         return True
 
+    def renew(self, name: str) -> str | None:
+        """See :class:`Dataplane`."""
+        entry = self.interface_table.find(name)
+        if entry is None or not entry.wanted:
+            return None
+        mode = attach.renew(self._pins, name, entry.mode)
+        self.interface_table.set(entry.slot, name, wanted=True, mode=mode)
+        return mode
+
+    def listen(self, name: str) -> bool:
+        """See :class:`Dataplane`."""
+        return egress.reattach(self._pins, name)
+
     def off(self) -> OffState | None:
         """See :class:`Dataplane`."""
         return bypass.read(self._pins)
@@ -246,6 +264,18 @@ class Wall:
     def lanes(self) -> Mapping[Lane, LaneCount]:
         """See :class:`Dataplane`."""
         return self._lanes.counts()
+
+    @property
+    def vitals(self) -> WallVitals:
+        """See :class:`Dataplane`."""
+        if self._vitals is None:
+            parts = Parts(
+                self._paths, self._pins, self._meta, self.interface_table, self._bans, self._prefixes, self._allow,
+                self._own, self._lanes, self._array, self._fd, lambda: self.rules, lambda: (self._ring, self._watch),
+                lambda: self._clock.fd,
+            )  # fmt: skip
+            self._vitals = WallVitals(parts)
+        return self._vitals
 
     @property
     def cookies(self) -> bool:

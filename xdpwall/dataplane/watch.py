@@ -30,12 +30,15 @@ class WatchRings:
         self._states = states
         self._rings = cpus * CLASSES
         self._read = [self._state(ring)[0] for ring in range(self._rings)]
+        self.overwritten = 0
+        """Events that were told and overwritten before they were read."""
 
     def drain(self) -> list[WatchEvent]:
         """Events since the last time, by ring, oldest first. What was overwritten meanwhile is left out."""
         found: list[WatchEvent] = []
         for ring in range(self._rings):
             told, _ = self._state(ring)
+            self.overwritten += max(0, told - self._read[ring] - RING)
             for number in range(max(self._read[ring], told - RING), told):
                 at = (ring * RING + number % RING) * _EVENT.size
                 got, tick, local_port, peer_port, kind, is_v6, local, peer = _EVENT.unpack_from(
