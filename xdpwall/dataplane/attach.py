@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdpwall.dataplane import bypass, sys_bpf
+from xdpwall.dataplane import bypass, rtlink, sys_bpf
 from xdpwall.dataplane.aside import outside_loop
 from xdpwall.dataplane.interface import InterfaceState
 from xdpwall.dataplane.pins import Pins, replace_pin
@@ -175,6 +175,12 @@ def _foreign_program_id(index: int) -> int:
             if xdp is not None:
                 return int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0)
     return 0
+
+
+def attached_mode(name: str) -> str:
+    """How the program on an interface runs, ``"native"`` or ``"generic"``, asked by netlink: a link does not tell."""
+    facts = rtlink.links().get(name)
+    return "generic" if facts is not None and facts.xdp_mode == "generic" else "native"
 
 
 def detach(pins: Pins, name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Container
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +29,17 @@ _TCA_BPF_ID = 11
 _ALL = 0x0003  # ETH_P_ALL
 _FIRST_PRIORITY, _LAST_PRIORITY = 1, 16
 NAME = "xdpwall"
+_MAP = "proofs"
+"""What the program writes."""
 
 
-def attach(pins: Pins, interface: str, program: int, ours: Collection[int]) -> None:
+def attach(pins: Pins, interface: str, program: int) -> None:
     """Put the program on an interface's egress, or in place of ours that is there. Pins it, too.
 
     Args:
         pins: of the wall.
         interface: its name.
         program: file descriptor, not owned.
-        ours: ids of programs that may be replaced: :func:`our_ids` from before the first interface of a load.
 
     Raises:
         NotFoundError: no such interface.
@@ -46,10 +47,11 @@ def attach(pins: Pins, interface: str, program: int, ours: Collection[int]) -> N
     """
     index = interface_index(interface)
     replace_pin(program, pins.egress)
+    ours = _Ours(pins)
     outside_loop(lambda: _attach(interface, index, program, ours))
 
 
-def _attach(interface: str, index: int, program: int, ours: Collection[int]) -> None:
+def _attach(interface: str, index: int, program: int, ours: _Ours) -> None:
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -110,11 +112,11 @@ def detach(pins: Pins, interface: str) -> bool:
         index = interface_index(interface)
     except NotFoundError:
         return False
-    ours = our_ids(pins)
+    ours = _Ours(pins)
     return outside_loop(lambda: _detach(index, ours))
 
 
-def _detach(index: int, ours: Collection[int]) -> bool:
+def _detach(index: int, ours: _Ours) -> bool:
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -126,7 +128,7 @@ def _detach(index: int, ours: Collection[int]) -> bool:
     return bool(found)
 
 
-def _priorities(index: int, ours: Collection[int]) -> list[int]:
+def _priorities(index: int, ours: Container[int]) -> list[int]:
     from pyroute2 import IPRoute
 
     with IPRoute() as ipr:
@@ -143,7 +145,7 @@ def reattach(pins: Pins, interface: str) -> bool:
         return False
     program = sys_bpf.obj_get(pins.egress)
     try:
-        attach(pins, interface, program, our_ids(pins))
+        attach(pins, interface, program)
     finally:
         os.close(program)
     return True
@@ -159,6 +161,47 @@ def our_ids(pins: Pins) -> set[int]:
         return set()
     try:
         return {sys_bpf.prog_info(program).id}
+    finally:
+        os.close(program)
+
+
+class _Ours:
+    """Ids of programs that are ours to replace and to remove: the pinned one, and every other that uses our maps.
+
+    The pin alone does not tell: with one swap for several interfaces, or a load killed in between, an interface has the
+    program of the load before.
+    """
+
+    def __init__(self, pins: Pins) -> None:
+        self._pinned = our_ids(pins)
+        self._map = 0
+        try:
+            proofs = sys_bpf.obj_get(pins.maps / _MAP)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return
+        try:
+            self._map = sys_bpf.map_info(proofs).id
+        finally:
+            os.close(proofs)
+
+    def __contains__(self, ident: object) -> bool:
+        if ident in self._pinned:
+            return True
+        return isinstance(ident, int) and self._map != 0 and self._map in _maps_of(ident)
+
+
+def _maps_of(ident: int) -> set[int]:
+    """Ids of the maps of a program; none when it has gone, or may not be asked (that takes CAP_SYS_ADMIN)."""
+    try:
+        program = sys_bpf.prog_fd_by_id(ident)
+    except KernelError as error:
+        if error.errno not in (errno.ENOENT, errno.EPERM, errno.EACCES):
+            raise
+        return set()
+    try:
+        return sys_bpf.prog_map_ids(program)
     finally:
         os.close(program)
 

@@ -32,8 +32,9 @@ from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_con
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
 from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.standing import notes
+from xdpwall.dataplane.table import InterfaceTable
 from xdpwall.dataplane.wall import Meta, Wall, read_meta
-from xdpwall.errors import InputError, KernelError, NotFoundError, PrivilegeError
+from xdpwall.errors import InputError, KernelError, NotFoundError, PrivilegeError, XdpwallError
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
 
@@ -91,7 +92,7 @@ def load(config: Config, paths: Paths, interfaces: Iterable[str] = ()) -> LoadRe
     pins = Pins(paths)
     with pins.exclusive():
         meta = read_meta(pins) if pins.exist() else None
-        if meta is None and not wanted:
+        if not wanted and (meta is None or not _standing(paths)):
             raise InputError(
                 "no interface is named",
                 hint='name it with -i, or in the config: interfaces = ["eth0"]',
@@ -168,7 +169,6 @@ class _Builder:
         self._own_fds: list[int] = []
         self._map_fds: dict[int, int] = {}
         self._egress: int | None = None
-        self._heard_before = egress.our_ids(pins)
         try:
             layout.check_compiled(self._module)
             if meta is not None:
@@ -207,29 +207,52 @@ class _Builder:
             table = wall.interface_table
             others = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]
             attachments = []
-            for name in [*wanted, *others]:
-                slot = table.slot_for(name)
-                known = table.find(name)
-                try:
-                    done = self._attach(name, slot)
-                except NotFoundError:
-                    if name in wanted:
-                        raise
-                    warnings.append(
-                        f"{name} is not there now; the controller attaches the old program when it comes back"
-                    )
-                    continue
-                mode = known.mode if done.swapped and known is not None else done.mode
-                table.set(slot, name, wanted=True, mode=mode)
-                self._listen(name, warnings)
-                attachments.append(attach.Attachment(name, mode or "native", done.swapped, done.warning))
-                if done.warning:
-                    warnings.append(done.warning)
+            whole = not self._pins.unfinished.exists()
+            self._pins.begin()
+            try:
+                for name in [*wanted, *others]:
+                    done = self._guard(table, name, name in wanted, warnings)
+                    if done is not None:
+                        attachments.append(done)
+            except XdpwallError:
+                if whole and not attachments:  # refused at the first one: nothing was changed
+                    self._pins.finish()
+                raise
             # Last: a load that was refused midway has not changed what the wall is.
             wall.write_meta(self._meta)
             wall.cookie_state.set_possible(defines.sends_cookies(self._config))
+        self._pins.finish()
         self._write_down(paths, [entry.name for entry in attachments], warnings)
         return attachments
+
+    def _guard(
+        self, table: InterfaceTable, name: str, asked: bool, warnings: list[str]
+    ) -> attach.Attachment | None:
+        """Put the programs on one interface; None when it is away and was not ``asked`` for."""
+        slot = table.slot_for(name)
+        known = table.find(name)
+        new = known is None or not known.wanted
+        if new:  # in the table first: were we killed after attaching, nobody would know of it
+            table.set(slot, name, wanted=True, mode=None)
+        try:
+            done = self._attach(name, slot)
+        except XdpwallError as error:
+            if isinstance(error, NotFoundError) and not asked:
+                warnings.append(
+                    f"{name} is not there now; the controller attaches the old program when it comes back"
+                )
+                return None
+            if new:
+                table.set(slot, name, wanted=False, mode=None)
+            raise
+        mode = done.mode
+        if done.swapped:
+            mode = (known.mode if known else None) or attach.attached_mode(name)
+        table.set(slot, name, wanted=True, mode=mode)
+        self._listen(name, warnings)
+        if done.warning:
+            warnings.append(done.warning)
+        return attach.Attachment(name, mode, done.swapped, done.warning)
 
     def _attach(self, name: str, slot: int) -> attach.Attachment:
         jumbo = attach.needs_fragments(name)
@@ -276,7 +299,7 @@ class _Builder:
             self._egress = sys_bpf.prog_load(code, "xdpwall_egress", prog_type=sys_bpf.PROG_TYPE_SCHED_CLS)
             self._own_fds.append(self._egress)
         try:
-            egress.attach(self._pins, name, self._egress, self._heard_before)
+            egress.attach(self._pins, name, self._egress)
         except KernelError as error:
             warnings.append(
                 f"{name}: what this host sends cannot be watched ({error.message}): above a lane's budget, only flows"
@@ -344,8 +367,8 @@ def unload(paths: Paths, interfaces: Iterable[str] | None = None) -> UnloadRepor
         if names and set(names) != set(standing):
             with Wall.open(paths) as wall:
                 for name in names:
-                    attach.detach(pins, name)
                     egress.detach(pins, name)
+                    attach.detach(pins, name)
                     wall.interface_table.set(
                         wall.interface_table.slot_for(name), name, wanted=False, mode=None
                     )
@@ -356,6 +379,13 @@ def unload(paths: Paths, interfaces: Iterable[str] | None = None) -> UnloadRepor
 
 def _take_down(pins: Pins, names: list[str]) -> None:
     for name in names:
-        attach.detach(pins, name)
+        # The link's pin last: by it the next unload knows where to look, should this one be killed.
         egress.detach(pins, name)
+        attach.detach(pins, name)
     pins.remove()
+
+
+def _standing(paths: Paths) -> bool:
+    """Whether the wall is meant to stand on any interface. A first load that was killed may have left it on none."""
+    with Wall.open(paths) as wall:
+        return any(entry.wanted for entry in wall.interface_table.entries())

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder on the bpffs that keeps a wall alive when no process of ours runs.
 
-<bpffs>/xdpwall/<instance>/maps/<map>  programs/<interface>  links/<interface>  clock  egress  off
+<bpffs>/xdpwall/<instance>/maps/<map>  programs/<interface>  links/<interface>  clock  egress  off  unfinished
+
+``unfinished`` is an empty folder, and there only while a load puts its programs in place: whoever finds it otherwise
+knows that a load was killed in the middle.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xdpwall import owner
@@ -60,6 +63,7 @@ class Pins:
         self.clock = self.root / "clock"
         self.egress = self.root / "egress"
         self.off = self.root / "off"
+        self.unfinished = self.root / "unfinished"
         self.staging = self.root.parent / f"{paths.instance}~loading"
         self._lock = paths.runtime / "load.lock"
         self._owner = owner.of_instance(paths)
@@ -142,11 +146,11 @@ class Pins:
         staged.root = self.staging
         staged.maps, staged.programs = self.staging / "maps", self.staging / "programs"
         staged.links, staged.clock = self.staging / "links", self.staging / "clock"
-        staged.egress = self.staging / "egress"
+        staged.egress, staged.unfinished = self.staging / "egress", self.staging / "unfinished"
         staged.staging, staged._lock, staged._owner = self.staging, self._lock, self._owner
         self.staging.parent.mkdir(exist_ok=True)
         self.staging.parent.chmod(0o755)  # whatever the umask: the owner of a wall must get through
-        for folder in (staged.maps, staged.programs, staged.links):
+        for folder in (staged.maps, staged.programs, staged.links, staged.unfinished):
             folder.mkdir(mode=0o700, parents=True)
         return staged
 
@@ -160,10 +164,22 @@ class Pins:
         _give_tree(self.staging, self._owner)
         self.staging.rename(self.root)
 
+    def begin(self) -> None:
+        """From now on until :meth:`finish` the wall may be half of one load and half of another."""
+        self.unfinished.mkdir(mode=0o700, exist_ok=True)
+
+    def finish(self) -> None:
+        """All of the wall is of one load."""
+        with suppress(FileNotFoundError):
+            self.unfinished.rmdir()
+
     def remove(self) -> None:
         """Unpin everything of this instance, and what an interrupted load left."""
         remove_tree(self.staging)
-        remove_tree(self.root)
+        if self.root.is_dir():
+            # Out of the way in one step: half a folder of maps would be a wall that nobody can open.
+            self.root.rename(self.staging)
+        remove_tree(self.staging)
 
 
 def _pin_name(interface: str) -> str:

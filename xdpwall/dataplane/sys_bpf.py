@@ -36,6 +36,8 @@ ATTACH_TYPE_XDP = 37
 XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE = 1 << 1, 1 << 2
 
 _ATTR_SIZE = 128
+_MOST_MAPS = 64
+"""That a program may use (``MAX_USED_MAPS`` of the kernel's ``include/linux/bpf_verifier.h``)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
@@ -256,6 +258,16 @@ def prog_info(fd: int) -> ProgramInfo:
     kind, ident = struct.unpack_from("<II", raw)
     jited, xlated = struct.unpack_from("<II", raw, 16)
     return ProgramInfo(kind, ident, raw[8:16].hex(), raw[64:80].split(b"\0")[0].decode(), jited, xlated // 8)
+
+
+def prog_map_ids(fd: int) -> set[int]:
+    """Ids of the maps that a program uses."""
+    ids = (ctypes.c_uint32 * _MOST_MAPS)()
+    info = ctypes.create_string_buffer(128)
+    struct.pack_into("<IQ", info, 52, _MOST_MAPS, ctypes.addressof(ids))
+    _call("read program info", _OBJ_GET_INFO, struct.pack("<IIQ", fd, 128, _address(info)))
+    (count,) = struct.unpack_from("<I", info, 52)
+    return set(ids[: min(count, _MOST_MAPS)])
 
 
 def prog_fd_by_id(ident: int) -> int:
