@@ -15,6 +15,7 @@
 #define PROOF_PING 3     /* an echo request of ours; "ports" is its identifier */
 #define PROOF_ANSWERED 4 /* a UDP service of ours sent to it */
 #define PROOF_SOURCE 5   /* completed a handshake */
+#define PROOF_VOUCHED 7  /* a source that the controller must not cut off: written by Python, again and again */
 #define PROOF_FRAGMENT 6 /* a first fragment that belonged to a known flow; "ports" is the packet's identification */
 
 #define PROOF_KIND 29

@@ -24,6 +24,7 @@ from xdpwall.config_incident import IncidentConfig, NotifyConfig, ProbesConfig
 from xdpwall.config_lanes import FingerprintsConfig, LanesConfig, ProofConfig, SynCookiesConfig
 from xdpwall.config_metrics import MetricsConfig
 from xdpwall.config_problems import CrossRule, check_mapping, syntax_problem
+from xdpwall.config_protect import ProtectConfig
 from xdpwall.config_sections import (
     AllowConfig,
     BansConfig,
@@ -71,6 +72,7 @@ class Config(Section):
     meters: MetersConfig = Field(default=MetersConfig(), description="Counters in the kernel.")
     checks: ChecksConfig = Field(default=ChecksConfig(), description="What is dropped whoever sends it.")
     allow: AllowConfig = Field(default=AllowConfig(), description="Who is never dropped.")
+    protect: ProtectConfig = Field(default=ProtectConfig(), description="Who is never banned.")
     control: ControlConfig = Field(default=ControlConfig(), description="Upkeep.")
 
     @classmethod

@@ -22,6 +22,7 @@ from xdpwall.control.nics import NicWatch
 from xdpwall.control.notify import notify, reloading, watchdog_seconds
 from xdpwall.control.ops import Ops
 from xdpwall.control.protect import collect
+from xdpwall.control.protect import collect
 from xdpwall.control.protector import Collect
 from xdpwall.control.readers import Readers
 from xdpwall.control.results import ReloadResult
@@ -34,6 +35,7 @@ from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey, survey
 from xdpwall.errors import ConfigError, StoreError, XdpwallError
 from xdpwall.paths import DEFAULT_CONFIG, Paths
+from xdpwall.ssh_connection import ssh_connection
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,8 @@ def run(config: Config, config_path: Path | None, paths: Paths, sinks: Sequence[
             look=survey,
             collect=collect,
         )
+        controller.engine.protector.collect = collect
+        controller.engine.protector.started_from = ssh_connection()
         controller.sinks = tuple(sinks)
         target = (config_path or DEFAULT_CONFIG).absolute()
         controller.trial = TrialWatch(

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 
 from xdpwall.clock import Clock
 from xdpwall.config import Config
-from xdpwall.control import incident_setup, record, settings
+from xdpwall.control import incident_setup, record, settings, syncookies
 from xdpwall.control.comparison import Comparison
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import Desk
@@ -22,15 +22,13 @@ from xdpwall.control.health import Health
 from xdpwall.control.keeper import Keeper
 from xdpwall.control.lane_record import LaneRecord
 from xdpwall.control.logs import Throttle
-from xdpwall.control.protect import protected
+from xdpwall.control.protector import Protector
 from xdpwall.control.reconcile import Mended, Reconciler
 from xdpwall.control.results import State
 from xdpwall.control.sentinel import Sentinel
 from xdpwall.control.sockets import SocketWatch
 from xdpwall.control.store import Store
 from xdpwall.control.switch import Switch
-from xdpwall.control.syncookies import SynCookies
-from xdpwall.control.sysctl import Memory, Sysctls
 from xdpwall.control.traffic import Traffic
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey
@@ -96,9 +94,17 @@ class Engine:
             fill=self._fill,
             lost=self._lost,
         )
+        self.protector = Protector(
+            config,
+            known,
+            clock,
+            self.health,
+            record=self._record,
+            changed=self.sentinel.respare,
+        )
         self._sockets = None if look is None else SocketWatch(look, clock, self.health)
         self._lane_record = LaneRecord(store, clock)
-        self.cookies = None if paths is None else self._syn_cookies(config, paths)
+        self.cookies = None if paths is None else syncookies.build(config, clock, self.health, self._record, paths)
         self.incidents = incident_setup.build(
             config, store, clock, self.book, self.guard, record=self._record, paths=paths
         )
@@ -132,6 +138,7 @@ class Engine:
         self._strikes = self._lapsed = ()
         mended = self._reconciler.start(wall)
         self._reconciler.tell(mended)
+        self.protector.start(wall)
         if self.cookies is not None:
             self.cookies.start(wall)
         self.incidents.start(wall)
@@ -156,16 +163,6 @@ class Engine:
         if changes.allowed or changes.disallowed:
             self.sentinel.respare()
         return self.store.submit(changes)
-
-    def _syn_cookies(self, config: Config, paths: Paths) -> SynCookies:
-        return SynCookies(
-            config,
-            self.clock,
-            self.health,
-            record=self._record,
-            memory=Memory(paths.state),
-            sysctls=Sysctls(),
-        )
 
     def _record(self, changes: Changes) -> None:
         self.commit(changes)
@@ -217,6 +214,7 @@ class Engine:
             "the clock was set, or the machine slept: the ends of bans move by %+d s", round(step / 1000)
         )
         self.book.shift(step)
+        self.protector.shift(step)
         self._replace_all()
 
     def _clock_offset(self) -> int:
@@ -228,6 +226,7 @@ class Engine:
         """What need not be done in every tick: the wall's health, the disk's, ours."""
         self.look_at_switch()
         self.keeper.look(self.config.interfaces)
+        self.protector.second(self.wall)
         self._check_store()
         self._check_limits()
         if self.cookies is not None:
@@ -336,8 +335,7 @@ class Engine:
     def set_addresses(self, own: Iterable[Prefix], gateways: Iterable[str]) -> None:
         """This host's addresses or routes changed."""
         addresses = frozenset(own)
-        if self.guard.protect(protected(addresses, gateways)):
-            self.sentinel.respare()
+        self.protector.set_addresses(addresses, gateways, self.wall)
         self.keeper.set_own_addresses(addresses)
 
     def configure(self, config: Config) -> tuple[list[str], list[str]]:
@@ -351,6 +349,7 @@ class Engine:
         self.guard.min_prefix_v6 = config.bans.min_prefix_v6
         now = self.clock.wall_ms()
         record.set_config_allow(self.guard, config.allow.prefixes, now)
+        self.protector.configure(config, self.wall)
         self.sentinel.configure(config)
         self.fingerprints.configure(config)
         self.incidents.configure(config)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from xdpwall.control.database import AllowEntry
 from xdpwall.control.prefixmap import PrefixMap
+from xdpwall.control.protection import Kind, Protected
 from xdpwall.errors import ProtectedError, RefusedError
 from xdpwall.model import Prefix
 
@@ -15,7 +16,7 @@ class Guard:
     """The allowlist and the protected addresses.
 
     Allowlisted packets pass in the kernel before any ban is looked up. Protected ones (own addresses, gateways,
-    resolvers, peers of live admin sessions) do not: they are merely never banned.
+    resolvers, peers of live admin sessions) do not: they are merely never banned (``control.protector``).
 
     Args:
         min_prefix_v4: IPv4 prefixes shorter than this are refused.
@@ -26,7 +27,7 @@ class Guard:
         self.min_prefix_v4 = min_prefix_v4
         self.min_prefix_v6 = min_prefix_v6
         self.allow: PrefixMap[AllowEntry] = PrefixMap()
-        self._protected: PrefixMap[str] = PrefixMap()
+        self._protected: PrefixMap[Protected] = PrefixMap()
 
     def check(self, prefix: Prefix) -> None:
         """Whether this prefix may be banned.
@@ -50,12 +51,10 @@ class Guard:
                 if entry.origin == "config"
                 else f"lift it first: xdpwall allow del {entry.prefix}",
             )
-        for found, why in (*self._protected.covering(prefix), *self._protected.inside(prefix)):
+        for found, who in (*self._protected.covering(prefix), *self._protected.inside(prefix)):
             raise ProtectedError(
-                f"{prefix} is not banned: {_relation(prefix, found)} {found}, {why}",
-                hint="ban the narrower prefixes around it"
-                if prefix != found and prefix.contains(found)
-                else "this host would cut itself or its operators off",
+                f"{prefix} is not banned: {_relation(prefix, found)} {found}: {who.why}",
+                hint=_way_out(prefix, who),
             )
 
     def allowed_by(self, prefix: Prefix) -> AllowEntry | None:
@@ -63,17 +62,18 @@ class Guard:
         entries = [entry for _, entry in self.allow.covering(prefix)]
         return entries[-1] if entries else None
 
-    def protect(self, addresses: Mapping[Prefix, str]) -> bool:
-        """Replace all protected addresses: each with what it is, for people. Gives whether anything changed."""
-        if dict(self._protected.items()) == dict(addresses):
+    def protect(self, addresses: Mapping[Prefix, Protected]) -> bool:
+        """Replace all protected addresses. Gives whether others are protected now."""
+        before = dict(self._protected.items())
+        if before == dict(addresses):
             return False
         self._protected.clear()
-        for prefix, why in addresses.items():
-            self._protected.put(prefix, why)
-        return True
+        for prefix, entry in addresses.items():
+            self._protected.put(prefix, entry)
+        return before.keys() != addresses.keys()
 
     @property
-    def protected(self) -> dict[Prefix, str]:
+    def protected(self) -> dict[Prefix, Protected]:
         """The protected addresses, each with what it is."""
         return dict(self._protected.items())
 
@@ -88,6 +88,14 @@ class Guard:
         for _, entry in self.allow.inside(prefix):
             return entry
         return None
+
+
+def _way_out(prefix: Prefix, entry: Protected) -> str:
+    if prefix != entry.prefix and prefix.length < len(prefix.packed) * 8 and prefix.contains(entry.prefix):
+        return "ban the narrower prefixes around it"
+    if entry.kind is Kind.ADMIN:
+        return "if that is an intruder: end the session, name the address in protect.never, reload, then ban it"
+    return "this host would cut itself or its operators off"
 
 
 def _relation(prefix: Prefix, other: Prefix) -> str:

@@ -18,17 +18,21 @@ from xdpwall.control import identity, incident_ops, lock, protocol, record, rule
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database
 from xdpwall.control.desk import Desk
+from xdpwall.control.guard import Guard
+from xdpwall.control.protection import Kept, Memory
 from xdpwall.control.record import Rules
 from xdpwall.control.results import ControllerResult, HistoryListResult, HistoryResult
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.errors import NoControllerError, NotFoundError, NotLoadedError, StoreError
 from xdpwall.model import Ban, Origin
 from xdpwall.paths import Paths
+from xdpwall.ssh_connection import ssh_connection
 
-OPS = frozenset(protocol.OPS) - {"ping", "sources", "reload", "switch"}
+OPS = frozenset(protocol.OPS) - {"ping", "sources", "reload", "session", "switch"}
 """What works without a controller."""
 _WRITES = frozenset({"ban.add", "ban.del", "ban.flush", "allow.add", "allow.del"}) | rulebook.CHANGES
 _WITHOUT_WALL = frozenset({"allow.add", "allow.del", "allow.list", "history"}) | incident_ops.OPS
+_ASK_PROTECTED = frozenset({"ban.add", "allow.list"})
 _PATIENCE_SECONDS = 5.0
 
 
@@ -122,6 +126,9 @@ class _Session:
             self._database = None
             known = record.read(None, self._rules, now)
         self._learn_from_kernel(known, now)
+        looked: tuple[list[str], list[str]] = ([], [])
+        if op in _ASK_PROTECTED:
+            looked = _protect(known.guard, known.kept, now)
         desk = Desk(self._wall, known.book, known.guard, self._clock, self._rules.ban_time_ms)
         if op in _WRITES:
             return self._write(desk, op, args)
@@ -130,7 +137,7 @@ class _Session:
         if op == "ban.list":
             return {"bans": list(views.ban_results(self._wall, known.book, now))}
         if op == "allow.list":
-            return dict(views.allow_list(known.guard))
+            return dict(views.allow_list(known.guard, *looked))
         if op == "verdicts":
             moment = views.Moment.of(self._wall, self._clock)
             policy = "none" if moment.info is None else moment.info.policy
@@ -219,6 +226,21 @@ class _Session:
         if op == "history":
             return dict(history(self._database, args["limit"], args["since_ms"]))
         return incident_ops.answer(self._database, op, args)
+
+
+def _protect(guard: Guard, kept: Kept, now_ms: int) -> tuple[list[str], list[str]]:
+    """Find whom this host must not cut off, as a controller would. Gives where was looked, and what could not be."""
+    from xdpwall.control.protect import Wanted, collect  # noqa: PLC0415  (brings psutil)
+    from xdpwall.control.protector import newly_announced  # noqa: PLC0415
+
+    evidence = collect(Wanted(kept.admins, kept.services, kept.never))
+    memory = Memory()
+    # Those whom the last controller saw logged in are found anew if they are; who was in his grace time stays in it.
+    memory.recall((entry for entry in kept.entries if entry.until_ms), now_ms, kept.grace_ms)
+    if kept.admins:
+        memory.recall(newly_announced(ssh_connection(), kept.never, now_ms), now_ms, kept.grace_ms)
+    guard.protect(memory.see(evidence.found, now_ms, kept.grace_ms))
+    return evidence.used, evidence.lost
 
 
 def history(database: Database, limit: int, since_ms: int) -> HistoryListResult:

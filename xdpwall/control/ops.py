@@ -63,6 +63,7 @@ class Ops:
             "allow.add": self._allow_add,
             "allow.del": self._allow_del,
             "allow.list": self._allow_list,
+            "session": self._session,
             "history": self._history,
             "reload": self._do_reload,
             "switch": self._switch,
@@ -170,7 +171,11 @@ class Ops:
         return await self._committed(dict(result), [self._commit(changes)])
 
     async def _allow_list(self, _: dict[str, Any]) -> Result:
-        return views.allow_list(self._engine.guard)
+        evidence = self._engine.protector.evidence
+        return views.allow_list(self._engine.guard, evidence.used, evidence.lost)
+
+    async def _session(self, args: dict[str, Any]) -> Result:
+        return {"protected": self._engine.protector.announce(args["connection"], self._engine.wall)}
 
     async def _history(self, args: dict[str, Any]) -> Result:
         limit, since_ms = args["limit"], args["since_ms"]

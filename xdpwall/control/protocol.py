@@ -159,6 +159,7 @@ OPS: Mapping[str, Mapping[str, Field]] = {
     "allow.add": {"prefixes": Field(_prefixes, required=True), "reason": Field(_reason, default="")},
     "allow.del": {"prefixes": Field(_prefixes, required=True)},
     "allow.list": {},
+    "session": {"connection": Field(_text, required=True)},
     "rules.list": {},
     "rules.observe": {"id": Field(_whole(1, 1 << 31), required=True)},
     "rules.enforce": {"id": Field(_whole(1, 1 << 31), required=True)},

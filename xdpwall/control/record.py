@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database, Event, Strike
 from xdpwall.control.guard import Guard
+from xdpwall.control.protection import SETTING, Kept
 from xdpwall.errors import AddressError, StoreError
 from xdpwall.model import Ban, Prefix
+
+log = logging.getLogger(__name__)
 
 RULES = "rules"
 """The name of the setting that holds :meth:`Rules.text`."""
@@ -56,12 +60,13 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was read: live bans, the guard, and the bans that lapsed while nobody looked."""
+    """What was read: live bans, the guard, the bans that lapsed while nobody looked, and who was logged in."""
 
     book: Book
     guard: Guard
     lapsed: tuple[Ban, ...]
     strikes: tuple[Strike, ...]
+    kept: Kept
 
 
 def read(database: Database | None, rules: Rules, now_ms: int) -> Record:
@@ -84,7 +89,16 @@ def read(database: Database | None, rules: Rules, now_ms: int) -> Record:
             guard.allow.put(entry.prefix, entry)
         strikes = tuple(database.strikes(now_ms - rules.forget_ms))
     set_config_allow(guard, rules.allow, now_ms)
-    return Record(book, guard, tuple(lapsed), strikes)
+    return Record(book, guard, tuple(lapsed), strikes, _kept(database))
+
+
+def _kept(database: Database | None) -> Kept:
+    text = None if database is None else database.setting(SETTING)
+    try:
+        return Kept() if text is None else Kept.parse(text)
+    except StoreError as error:
+        log.warning("%s; who is logged in now is found all the same", error.message)
+        return Kept()
 
 
 def set_config_allow(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from xdpwall.control.results_protect import ProtectedResult
+
 State = Literal["QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED", "OFF"]
 
 
@@ -227,9 +229,12 @@ class AllowEntryResult(TypedDict):
 
 
 class AllowListResult(TypedDict):
-    """``allow.list``."""
+    """``allow.list``. ``evidence``: where logins are looked for. ``unseen``: what could not be looked at, in words."""
 
     allow: list[AllowEntryResult]
+    protected: list[ProtectedResult]
+    evidence: list[str]
+    unseen: list[str]
 
 
 class AllowAddResult(TypedDict):

@@ -42,6 +42,15 @@ _MOST_QUARRELS = 3
 _SEEN = (Reason.LANE_SYN, Reason.COOKIE_SENT)
 
 
+def build(
+    config: Config, clock: Clock, health: Health, record: Callable[[Changes], None], paths: Paths
+) -> SynCookies:
+    """Cookies of an instance, over this host's own settings."""
+    return SynCookies(
+        config, clock, health, record=record, memory=Memory(paths.state), sysctls=Sysctls()
+    )
+
+
 class Stage(Enum):
     """``ENDING``: no more cookies are sent; settings are about to be put back."""
 

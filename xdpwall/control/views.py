@@ -10,6 +10,7 @@ from xdpwall import __version__
 from xdpwall.clock import Clock
 from xdpwall.control.book import Book
 from xdpwall.control.guard import Guard
+from xdpwall.control.protection import Kind
 from xdpwall.control.results import (
     AllowEntryResult,
     AllowListResult,
@@ -24,11 +25,13 @@ from xdpwall.control.results import (
     VerdictResult,
     VerdictsResult,
 )
+from xdpwall.control.results_protect import ProtectedResult
 from xdpwall.dataplane.interface import Count, Dataplane, InterfaceState, KernelBan, OffState, WallInfo
 from xdpwall.model import Ban, Origin
 from xdpwall.reasons import Reason
 
 Counts = Mapping[str, Mapping[Reason, Count]]
+_KINDS = tuple(Kind)
 
 
 def ban_result(ban: Ban, now_ms: int, kernel: KernelBan | None) -> BanResult:
@@ -67,14 +70,33 @@ def ban_results(wall: Dataplane | None, book: Book, now_ms: int) -> Iterator[Ban
             yield ban_result(ban, now_ms, None)
 
 
-def allow_list(guard: Guard) -> AllowListResult:
-    """The allowlist, in order of address."""
+def allow_list(guard: Guard, used: Iterable[str] = (), lost: Iterable[str] = ()) -> AllowListResult:
+    """The allowlist, in order of address, and who is protected beside it.
+
+    Args:
+        guard: both lists.
+        used: where logins were looked for.
+        lost: what could not be looked at.
+    """
     entries = sorted((entry for _, entry in guard.allow.items()), key=lambda e: (e.prefix.version, e.prefix))
     return AllowListResult(
         allow=[
             AllowEntryResult(prefix=str(e.prefix), origin=e.origin, reason=e.reason, created_ms=e.created_ms)
             for e in entries
-        ]
+        ],
+        protected=[
+            ProtectedResult(
+                prefix=str(p.prefix),
+                kind=p.kind.value,
+                reason=p.why,
+                source=p.source,
+                since_ms=p.since_ms,
+                until_ms=p.until_ms,
+            )
+            for p in sorted(guard.protected.values(), key=lambda p: (_KINDS.index(p.kind), p.prefix))
+        ],
+        evidence=list(used),
+        unseen=list(lost),
     )
 
 

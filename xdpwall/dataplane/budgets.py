@@ -93,8 +93,11 @@ def pack_ages(proof: ProofConfig, hz: int) -> bytes:
         for milliseconds in (proof.tcp_ms, proof.udp_ms, proof.icmp_ms, proof.source_ms)
     )
     fragment = -(-_FRAGMENT_MS * hz // (1000 * _STAMP_TICKS))
-    return AGES.pack(0, tcp, udp, icmp, udp, source, fragment, *[0] * 9)
+    vouched = -(-_VOUCHED_MS * hz // (1000 * _STAMP_TICKS))
+    return AGES.pack(0, tcp, udp, icmp, udp, source, fragment, vouched, *[0] * 8)
 
 
+_VOUCHED_MS = 120_000
+"""How long the controller's word for a source holds: an upgrade or a restart of the controller takes less."""
 _FRAGMENT_MS = 30_000
 """How long Linux waits for the rest of a packet (net.ipv4.ipfrag_time)."""

@@ -24,6 +24,7 @@ class FakeLanes:
         self.ports: tuple[frozenset[int], frozenset[int], frozenset[int]] | None = None
         self.flows: dict[Flow, int] = {}
         self.proven_keys: set[int] = set()
+        self.vouched: set[int] = set()
         self.cookies = False
         self.cookies_possible = False
         self._lanes: dict[Lane, LaneCount] = {lane: _NONE for lane in Lane if lane is not Lane.CLOSED}
@@ -58,6 +59,10 @@ class FakeLanes:
         import numpy as np
 
         return np.isin(keys, np.array(sorted(self.proven_keys), dtype=np.uint64))
+
+    def vouch(self, keys: Iterable[int]) -> None:
+        """See :meth:`Dataplane.vouch`; kept in ``vouched``, of the last call alone."""
+        self.vouched = set(keys)
 
     def count_lane(
         self,

@@ -349,6 +349,15 @@ class Dataplane(Protocol):
             Shape ``(n,)``.
         """
 
+    def vouch(self, keys: Iterable[int]) -> None:
+        """Keep these sources known for as long as an answer to our UDP is: beyond a budget their packets pass.
+
+        For those whom this host must not cut off. They do not count as having completed a handshake.
+
+        Args:
+            keys: source keys.
+        """
+
     def watch_events(self) -> list[WatchEvent]:
         """Quiet events since the last call; nothing at the first call, which begins it. One reader at a time."""
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-PROOF_TCP, PROOF_ASKED, PROOF_SOURCE = 1, 2, 5
+PROOF_TCP, PROOF_ASKED, PROOF_SOURCE, PROOF_VOUCHED = 1, 2, 5, 7
+_ABOUT_TO_END = 64
+"""In units of a stamp, 4 to 16 s: a handshake's proof that ends sooner is replaced by the controller's word."""
 _KIND, _COUNT = 29, 26
 _STAMP_MASK = (1 << 26) - 1
 _STAMP_SHIFT = 6
@@ -78,8 +80,7 @@ class Proofs:
         """
         import numpy as np
 
-        hashes = mix_many(mix_many(keys, self._seed) ^ np.uint64(_SOURCE_MARK), self._seed)
-        index, tags = self._place(hashes)
+        index, tags = self._place(self._source_hashes(keys))
         lines = self._words().reshape(-1, PROOF_WAYS)[index]
         stamp = np.uint64((now >> _STAMP_SHIFT) & _STAMP_MASK)
         age = (stamp - lines) & np.uint64(_STAMP_MASK)
@@ -88,11 +89,42 @@ class Proofs:
         kind = (lines >> np.uint64(_KIND)) & np.uint64(7) == np.uint64(PROOF_SOURCE)
         return np.asarray((same & kind & fresh).any(axis=1))
 
+    def vouch(self, keys: Iterable[int], now: int) -> None:
+        """Enter sources that the controller vouches for, or keep them fresh. A handshake's own proof stays what it is.
+
+        Args:
+            keys: source keys.
+            now: the tick.
+        """
+        import numpy as np
+
+        wanted = np.fromiter(keys, np.uint64)
+        words, gates = self._words(), self._gate.memory
+        longest = AGES.unpack_from(self._ages.memory)[PROOF_SOURCE]
+        stamp = (now >> _STAMP_SHIFT) & _STAMP_MASK
+        low = PROOF_VOUCHED << _KIND | 1 << _COUNT | stamp
+        index, tags = self._place(self._source_hashes(wanted))
+        for at, tag in zip(index.tolist(), tags.tolist(), strict=True):
+            line = words[at * PROOF_WAYS : (at + 1) * PROOF_WAYS].tolist()
+            if not any(
+                word >> 32 == tag
+                and word >> _KIND & 7 == PROOF_SOURCE
+                and ((stamp - word) & _STAMP_MASK) + _ABOUT_TO_END <= longest
+                for word in line
+            ):
+                self._write(words, at * PROOF_WAYS, tag, low, stamp)
+                gates[at] |= 1 << (tag >> 29)
+
     def __len__(self) -> int:
         """How many places are taken, fresh or not."""
         import numpy as np
 
         return int(np.count_nonzero(self._words()))
+
+    def _source_hashes(self, keys: Words) -> Words:
+        import numpy as np
+
+        return mix_many(mix_many(keys, self._seed) ^ np.uint64(_SOURCE_MARK), self._seed)
 
     def _words(self) -> Words:
         import numpy as np

@@ -320,6 +320,10 @@ class Wall:
         """See :class:`Dataplane`."""
         return self._proofs().is_proven(keys, self._clock.now())
 
+    def vouch(self, keys: Iterable[int]) -> None:
+        """See :class:`Dataplane`."""
+        self._proofs().vouch(keys, self._clock.now())
+
     def watch_events(self) -> list[WatchEvent]:
         """See :class:`Dataplane`."""
         if self._watch is None:

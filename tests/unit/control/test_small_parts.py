@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schedule, traffic, health, protection, notification, logs: each on its own."""
+"""Schedule, traffic, health, notification, logs: each on its own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from xdpwall.control import notify, protect
+from xdpwall.control import notify
 from xdpwall.control.health import Health
 from xdpwall.control.logs import Throttle
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.traffic import Traffic
 from xdpwall.dataplane.interface import Count
-from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
 MS = 1_000_000
@@ -81,28 +80,6 @@ def test_problems_come_and_go() -> None:
     assert health.problems == ["three", "four"]
     health.replace("b", [])
     assert health.problems == []
-
-
-def test_whom_not_to_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    conf = tmp_path / "resolv.conf"
-    conf.write_text(
-        "# a comment\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nnameserver 127.0.0.53\nnameserver\n"
-    )
-    monkeypatch.setattr(protect, "resolvers", lambda: protect_resolvers(conf))
-    monkeypatch.setenv("SSH_CONNECTION", "198.51.100.4 50000 10.0.0.1 22")
-    monkeypatch.setattr("psutil.users", lambda: [])
-    found = protect.protected([Prefix.parse("10.0.0.1")], ["10.0.0.254"])
-    assert {str(prefix): why for prefix, why in found.items()} == {
-        "10.0.0.1": "an address of this host",
-        "10.0.0.254": "the default gateway",
-        "192.0.2.53": "a resolver of this host",
-        "fe80::1": "a resolver of this host",
-        "198.51.100.4": "where someone is logged in from",
-    }
-    assert protect_resolvers(tmp_path / "missing") == []
-
-
-protect_resolvers = protect.resolvers
 
 
 @pytest.mark.parametrize("abstract", [False, True])

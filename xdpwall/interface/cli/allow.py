@@ -13,6 +13,7 @@ from xdpwall.interface.cli.ask import ask, ask_in_parts
 from xdpwall.interface.cli.command import Settings, Verbs
 from xdpwall.interface.cli.output import Column, emit_json, note, say, table
 from xdpwall.interface.cli.prefixes import read_arguments
+from xdpwall.interface.cli.protected import show_protected
 from xdpwall.interface.cli.units import count
 
 _COLUMNS = (Column("PREFIX"), Column("BY"), Column("REASON"))
@@ -72,10 +73,14 @@ def delete(settings: Settings, prefixes: tuple[str, ...], skip_bad: bool) -> int
     return NotFoundError.exit_code if result["missing"] else 0
 
 
-@command.command("list", short_help="List the allowlist.")
+@command.command("list", short_help="List the allowlist, and who is protected.")
 @click.pass_obj
 def list_(settings: Settings) -> None:
-    """List the allowlist: what the config file names, and what was added at run time."""
+    """List the allowlist: what the config file names, and what was added at run time.
+
+    Then who is protected: never banned, because this host would cut itself or its operators off. Unlike those on the
+    allowlist they can be dropped for their rate.
+    """
     result = ask(settings, "allow.list")
     if settings.json:
         emit_json(result)
@@ -83,8 +88,9 @@ def list_(settings: Settings) -> None:
     rows: list[dict[str, Any]] = result["allow"]
     if not rows:
         say("the allowlist is empty")
-        return
-    table(_COLUMNS, [[row["prefix"], row["origin"], row["reason"]] for row in rows])
+    else:
+        table(_COLUMNS, [[row["prefix"], row["origin"], row["reason"]] for row in rows])
+    show_protected(result)
 
 
 def _many(number: int) -> str:

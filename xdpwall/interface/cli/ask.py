@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from xdpwall.control.client import Connection
 from xdpwall.control.peer import READING
 from xdpwall.control.protocol import BULK_ITEMS, MAX_ITEMS
-from xdpwall.errors import NoControllerError, PrivilegeError
+from xdpwall.errors import InputError, NoControllerError, PrivilegeError
 from xdpwall.interface.cli.command import Settings
+from xdpwall.ssh_connection import ssh_connection
 
 _OFFLINE_FAMILIES = frozenset({"status", "verdicts", "ban", "allow", "incident", "rules"})
 _CAP_NET_ADMIN, _CAP_BPF, _CAP_SYS_ADMIN = 12, 39, 21  # linux/capability.h
@@ -98,7 +100,9 @@ def ask_in_parts(
 
 def _connect(settings: Settings, op: str) -> Connection | None:
     try:
-        return Connection(settings.paths)
+        connection = Connection(settings.paths)
+        _introduce(connection)
+        return connection
     except NoControllerError as error:
         if op.partition(".")[0] in _OFFLINE_FAMILIES:
             return None
@@ -108,6 +112,14 @@ def _connect(settings: Settings, op: str) -> Connection | None:
             f"`xdpwall {op}` needs the controller, and none runs for instance {name!r}",
             hint=f"start it with `xdpwall{option} run`",
         ) from error
+
+
+def _introduce(connection: Connection) -> None:
+    """Tell the controller from where root is logged in, so that it never cuts him off."""
+    session = ssh_connection() if os.geteuid() == 0 else ""
+    if session:
+        with contextlib.suppress(InputError):  # a controller that is older than this command does not know the op
+            connection.call("session", connection=session)
 
 
 def _offline(settings: Settings, op: str, args: dict[str, Any]) -> dict[str, Any]:
