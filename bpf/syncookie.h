@@ -149,7 +149,7 @@ INLINE u64 write_answer(u32 word[10], struct request *request, struct offer *off
     word[2] = to_be32(from_be32(request->tcp.sequence) + 1);
     word[3] = length / 4 << 4 | flags << 8 | (u32)answer->window << 16;
     word[4] = 0;
-    word[5] = OPTION_MSS | to_be16(answer->mss) << 16;
+    word[5] = OPTION_MSS | (u32)to_be16(answer->mss) << 16;
     return length;
 }
 
