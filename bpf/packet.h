@@ -61,10 +61,13 @@ struct packet {
  */
 #define V4_MARK 0x000000000000ffffULL
 
+/* Random per wall. Filled in at the load, as what is in constants.h: one compiled program serves all walls. */
+#define SEED ((u64)bpf_pseudo_fd(0, 0x57a11004))
+
 /*
  * 64 bits from 64 bits: two rounds of multiply and fold. The constants are odd and have well-spread bits (2^64 divided
  * by the golden ratio; the multiplier of SplitMix64's relative in Steele and others, "Fast splittable pseudorandom number
- * generators", 2014). SEED is random per wall, so an attacker cannot choose sources that share a set.
+ * generators", 2014). With SEED, an attacker cannot choose sources that share a set.
  * Top bits: index of the set. Bits 12 to 43: tag. dataplane/hashing.py is the same in Python.
  */
 INLINE u64 mix(u64 key)

@@ -19,6 +19,7 @@ from xdpwall.bench.traffic import Family, flows, sources
 from xdpwall.config import Config
 from xdpwall.dataplane import attach, compiler, defines, layout, loader, source, sys_bpf, ticks
 from xdpwall.dataplane.interface import Count
+from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.wall import Wall, read_meta
@@ -157,7 +158,7 @@ class Yardstick:
         """What the links and the kernel are like, as keys of the result's ``machine``."""
         return {"tick_hz": ticks.measure_hz(self._clock), "xdp_mode": "native", "link": "veth"}
 
-    def _load(self, module: compiler.CompiledModule, name: str) -> int:
+    def _load(self, module: CompiledModule, name: str) -> int:
         program = sys_bpf.prog_load(module.program(name), f"bench_{name}")
         self._stack.callback(os.close, program)
         return program

@@ -48,7 +48,9 @@ def check(config: Config) -> int:
         CompileError, VerifierError, LayoutError: what is wrong.
     """
     shape = defines.sizes(config, defines.possible_cpus())
-    module = compile_source(source.bpf_folder() / "wall.c", defines.defines(config, shape, seed=1))
+    module = compile_source(
+        source.bpf_folder() / "wall.c", defines.defines(config, shape, seed=1), fresh=True
+    )
     try:
         layout.check_compiled(module)
         stages = Stages(module, {}, hz=250) if config.lanes.enabled else None

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles C with bcc. The only module that imports bcc.
 
-bcc creates the maps and gives us the instructions; loading, pinning and attaching are ours (``sys_bpf``), because bcc
-0.26 has no flags for a program load and no links.
+bcc gives us the instructions and the shapes of the maps; all the rest is ours (``sys_bpf``), because bcc 0.26 has no
+flags for a program load and no links. LLVM takes two seconds for the wall, so what it gave is kept
+(:mod:`xdpwall.dataplane.image_store`).
 """
 
 from __future__ import annotations
@@ -11,21 +12,20 @@ import ctypes
 import importlib.util
 import os
 import re
-import struct
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xdpwall.dataplane import source
-from xdpwall.errors import CompileError, LayoutError, MissingDependencyError
+from xdpwall.dataplane import image_store, source, sys_bpf
+from xdpwall.dataplane.image import Field, Image, MapSpec
+from xdpwall.dataplane.instructions import patch_map_fds
+from xdpwall.dataplane.module import CompiledModule
+from xdpwall.errors import CompileError, MissingDependencyError
 
-_LD_IMM64 = 0x18
-_PSEUDO_MAP_FD = 1
 _WARNINGS = (
     "-Wall",
     "-Wextra",
@@ -47,67 +47,38 @@ _TOLERATED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One member of a C struct: its offset and size in bytes (size is the whole array's for an array)."""
-
-    name: str
-    offset: int
-    size: int
-
-
-class CompiledModule:
-    """What one compile gave: maps that exist in the kernel, programs that do not yet.
-
-    The maps live as long as this object or a pin holds them.
-    """
-
-    def __init__(self, bpf: Any) -> None:
-        self._bpf = bpf
-
-    def map_fd(self, name: str) -> int:
-        """File descriptor of a map; owned by this object."""
-        return int(self._bpf[name.encode()].map_fd)
-
-    def value_fields(self, name: str) -> list[Field]:
-        """Members of a map's value struct as the compiler laid it out; empty for a plain number."""
-        leaf = self._bpf[name.encode()].Leaf
-        fields = getattr(leaf, "_fields_", None)
-        if not fields:
-            return []
-        return [Field(f[0], getattr(leaf, f[0]).offset, getattr(leaf, f[0]).size) for f in fields]
-
-    def value_size(self, name: str) -> int:
-        """Bytes of a map's value."""
-        return ctypes.sizeof(self._bpf[name.encode()].Leaf)
-
-    def program(self, name: str) -> bytes:
-        """Instructions of a function, 8 bytes each."""
-        code = self._bpf.dump_func(name.encode())
-        if not code:
-            raise CompileError(f"the C has no program {name!r}", "")
-        return bytes(code)
-
-    def close(self) -> None:
-        """Let go of the compiler's memory and of maps that nobody pinned."""
-        self._bpf.cleanup()
-
-
-def compile_source(entry: Path, defines: Mapping[str, int | str] | None = None) -> CompiledModule:
-    """Compile one entry file and its headers; creates its maps.
+def compile_source(
+    entry: Path, defines: Mapping[str, int | str] | None = None, *, fresh: bool = False
+) -> CompiledModule:
+    """Compile one entry file and its headers, or take what was compiled of the same before; makes its maps.
 
     Args:
         entry: a C file under :func:`xdpwall.dataplane.source.bpf_folder`.
-        defines: constants handed to the compiler as ``-D``.
+        defines: constants handed to the compiler as ``-D``; but ``SEED``, which differs from wall to wall, is filled in
+            afterwards.
+        fresh: ask the compiler in any case.
 
     Raises:
         CompileError: the compiler's messages are in ``log``.
         MissingDependencyError: bcc is not installed.
+        KernelError: a map cannot be made.
     """
-    bcc = _import_bcc()
-    flags = [f"-D{name}={value}" for name, value in (defines or {}).items()]
+    constants = dict(defines or {})
+    seed = constants.pop("SEED", None)
+    flags = [f"-D{name}={value}" for name, value in constants.items()]
     flags += [f"-DPAGE_SIZE={os.sysconf('SC_PAGESIZE')}", *_WARNINGS, *_TOLERATED]
     text = source.inline(entry)
+    folder = bcc_folder()
+    name = image_store.name_of(text, flags, folder)
+    image = None if fresh or folder is None else image_store.read(name)
+    if image is None:
+        image = _compile(entry, text, flags)
+        image_store.keep(name, image)
+    return CompiledModule(image, None if seed is None else int(seed))
+
+
+def _compile(entry: Path, text: str, flags: list[str]) -> Image:
+    bcc = _import_bcc()
     log = ""
     with _kernel_source(), _captured_stderr() as messages:
         try:
@@ -121,50 +92,37 @@ def compile_source(entry: Path, defines: Mapping[str, int | str] | None = None) 
             log,
             hint="run `xdpwall doctor`; if it finds nothing, this is a bug of xdpwall",
         )
-    return CompiledModule(module)
+    try:
+        return _image(bcc, module)
+    finally:
+        module.cleanup()
 
 
-def patch_map_fds(instructions: bytes, replacement: Mapping[int, int]) -> bytes:
-    """Instructions with every reference to a map's file descriptor exchanged.
+def _image(bcc: Any, module: Any) -> Image:
+    """What bcc compiled, as plain data. Its maps, of which we want the shapes alone, go with it."""
+    lib = bcc.lib
+    lib.bpf_num_tables.restype, lib.bpf_num_tables.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
+    lib.bpf_table_name.restype, lib.bpf_table_name.argtypes = (
+        ctypes.c_char_p,
+        [ctypes.c_void_p, ctypes.c_size_t],
+    )
+    names = [lib.bpf_table_name(module.module, at) for at in range(lib.bpf_num_tables(module.module))]
+    places = {int(module[name].map_fd): at for at, name in enumerate(names)}
+    functions = [
+        lib.bpf_function_name(module.module, at) for at in range(lib.bpf_num_functions(module.module))
+    ]
+    return Image(
+        tuple(_map_spec(module[name], name.decode()) for name in names),
+        {name.decode(): patch_map_fds(bytes(module.dump_func(name)), places) for name in functions},
+    )
 
-    Args:
-        instructions: as :meth:`CompiledModule.program` gives them.
-        replacement: old file descriptor to new.
-    """
-    code = bytearray(instructions)
-    for at in range(0, len(code), 8):
-        if code[at] == _LD_IMM64 and code[at + 1] >> 4 == _PSEUDO_MAP_FD:
-            (fd,) = struct.unpack_from("<i", code, at + 4)
-            if fd in replacement:
-                struct.pack_into("<i", code, at + 4, replacement[fd])
-    return bytes(code)
 
-
-def patch_constant(instructions: bytes, placeholder: int, value: int) -> bytes:
-    """Instructions with a load-time constant filled in (C: ``LOAD_TIME_CONSTANT(placeholder)``).
-
-    Args:
-        instructions: as :meth:`CompiledModule.program` gives them.
-        placeholder: a 32-bit number that stands in the C.
-        value: 32 bits, put in place of each.
-
-    Raises:
-        LayoutError: the placeholder is not there; C and Python are of two versions.
-    """
-    code = bytearray(instructions)
-    found = False
-    for at in range(0, len(code), 8):
-        if code[at] == _LD_IMM64 and code[at + 1] >> 4 == 0:
-            low, high = struct.unpack_from("<I", code, at + 4)[0], struct.unpack_from("<I", code, at + 12)[0]
-            if (low, high) == (placeholder, 0):
-                struct.pack_into("<I", code, at + 4, value)
-                found = True
-    if not found:
-        raise LayoutError(
-            f"the compiled program has no load-time constant {placeholder:#x}",
-            hint="the installation mixes two versions: install xdpwall again",
-        )
-    return bytes(code)
+def _map_spec(table: Any, name: str) -> MapSpec:
+    info = sys_bpf.map_info(int(table.map_fd))
+    leaf = getattr(table, "Leaf", None)
+    members = getattr(leaf, "_fields_", ())
+    fields = tuple(Field(m[0], getattr(leaf, m[0]).offset, getattr(leaf, m[0]).size) for m in members)
+    return MapSpec(name, info.type, info.key_size, info.value_size, info.max_entries, info.flags, fields)
 
 
 def bcc_folder() -> Path | None:

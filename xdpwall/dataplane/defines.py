@@ -50,7 +50,7 @@ def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
     source, prefix = buckets.of_config(config)
     return {
         "CPUS": shape.cpus,
-        "SEED": f"{seed:#x}ULL",
+        "SEED": seed,
         "BAN_BITS": shape.ban_bits,
         "BAN_OVERFLOW": shape.ban_overflow,
         "BAN_PREFIXES": shape.ban_prefixes,

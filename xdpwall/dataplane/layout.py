@@ -16,7 +16,8 @@ from xdpwall.dataplane import sys_bpf
 from xdpwall.errors import LayoutError
 
 if TYPE_CHECKING:
-    from xdpwall.dataplane.compiler import CompiledModule, Field
+    from xdpwall.dataplane.image import Field
+    from xdpwall.dataplane.module import CompiledModule
 
 ARRAY, HASH, LPM_TRIE, PROG_ARRAY, RINGBUF = 2, 1, 11, 3, 27
 BAN_WAYS = 4

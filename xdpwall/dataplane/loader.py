@@ -28,7 +28,9 @@ from xdpwall.dataplane import (
     ticks,
 )
 from xdpwall.dataplane.addresses import own_addresses
-from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_constant, patch_map_fds
+from xdpwall.dataplane.compiler import compile_source
+from xdpwall.dataplane.instructions import patch_constant, patch_map_fds
+from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
 from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.standing import notes

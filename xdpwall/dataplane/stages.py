@@ -11,7 +11,8 @@ import os
 from collections.abc import Mapping
 
 from xdpwall.dataplane import sys_bpf, ticks
-from xdpwall.dataplane.compiler import CompiledModule, patch_constant, patch_map_fds
+from xdpwall.dataplane.instructions import patch_constant, patch_map_fds
+from xdpwall.dataplane.module import CompiledModule
 
 STAGES = {"over": 0, "cookie": 1, "sampled": 2, "rules_stage": 3}
 """Function in ``bpf/wall.c``, and its place in the map."""

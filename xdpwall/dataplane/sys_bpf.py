@@ -109,9 +109,9 @@ class MapInfo:
     name: str
 
 
-def map_create(kind: int, key_size: int, value_size: int, entries: int, name: str) -> int:
+def map_create(kind: int, key_size: int, value_size: int, entries: int, name: str, *, flags: int = 0) -> int:
     """Make a map of a type of ``enum bpf_map_type``. Gives its file descriptor."""
-    shape = struct.pack("<7I16s", kind, key_size, value_size, entries, 0, 0, 0, name.encode()[:15])
+    shape = struct.pack("<7I16s", kind, key_size, value_size, entries, flags, 0, 0, name.encode()[:15])
     return _call(f"create map {name}", _MAP_CREATE, shape)[0]
 
 

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from xdpwall.dataplane import defines, layout, loaded, source, sys_bpf, ticks, twin_lanes
 from xdpwall.dataplane.addresses import own_addresses
-from xdpwall.dataplane.compiler import CompiledModule, compile_source, patch_map_fds
+from xdpwall.dataplane.compiler import compile_source
+from xdpwall.dataplane.instructions import patch_map_fds
 from xdpwall.dataplane.loader import ready_program
 from xdpwall.dataplane.mapped import MappedArray
+from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.stages import STAGES, Stages
 from xdpwall.dataplane.twin_maps import Opened, copy_array, copy_entries, stage_tags

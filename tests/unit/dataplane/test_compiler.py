@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdpwall.dataplane.compiler import patch_constant, patch_map_fds
+from xdpwall.dataplane.instructions import patch_constant, patch_map_fds
 from xdpwall.errors import LayoutError
 
 PLACEHOLDER = 0x57A11001

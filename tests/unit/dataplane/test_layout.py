@@ -12,7 +12,8 @@ from typing import cast
 import pytest
 
 from xdpwall.dataplane import layout
-from xdpwall.dataplane.compiler import CompiledModule, Field
+from xdpwall.dataplane.image import Field
+from xdpwall.dataplane.module import CompiledModule
 from xdpwall.errors import LayoutError
 from xdpwall.snapshot import METER_DTYPE
 
