@@ -115,7 +115,7 @@ class IncidentConfig(Section):
     )
 
 
-Moment = Literal["open", "escalate", "close", "diversion"]
+Moment = Literal["open", "escalate", "close", "diversion", "problem"]
 
 
 def _check_url(text: str) -> str:
@@ -134,8 +134,9 @@ class NotifyConfig(Section):
     """Whom to tell of an incident, beside the journal."""
 
     on: Annotated[tuple[Moment, ...], BeforeValidator(list_to_tuple)] = Field(
-        default=("open", "escalate", "close", "diversion"),
-        description='When: "open", "escalate" (five times worse than last told), "close", "diversion".',
+        default=("open", "escalate", "close", "diversion", "problem"),
+        description='When: "open", "escalate" (five times worse than last told), "close", "diversion", and "problem": '
+        "a check found what may let an attack through.",
     )
     command: Annotated[tuple[str, ...], BeforeValidator(list_to_tuple)] = Field(
         default=(),

@@ -36,6 +36,7 @@ class Comparison:
         self._began_ns = 0
         self._spent_ns = 0
         self._next_ns = 0
+        self._last: Mended | None = None
 
     def drop(self) -> None:
         """There is another wall, or none: begin anew at the next step."""
@@ -57,10 +58,14 @@ class Comparison:
             if now < self._next_ns:
                 return
             self._scan, self._spent_ns, self._began_ns = self._reconciler.scan(wall), 0, now
+            self._last = None
         elif now - self._began_ns < self._spent_ns * _SHARE:
             return
         try:
-            done = next(self._scan, None) is None
+            mended = next(self._scan, None)
+            done = mended is None
+            if mended is not None:
+                self._last = mended
             self._spent_ns += self._clock.mono_ns() - now
             self._health.clear("reconcile")
         except DataplaneError as error:
@@ -68,4 +73,20 @@ class Comparison:
             self._health.set("reconcile", f"the kernel cannot be compared with the record: {error.message}")
             self._throttle.line("reconcile", error.message, logging.ERROR)
         if done:
+            self._tell()
             self._scan, self._next_ns = None, self._began_ns + interval_ns
+
+    def _tell(self) -> None:
+        """What was mended, on the board; the reconciler has it in log and history."""
+        if self._last is None:
+            return
+        allowed = self._last.allowed + self._last.disallowed
+        if allowed:
+            self._health.mended(
+                "allow", f"{allowed} entries of the allowlist differed in the kernel", allowed
+            )
+        bans = self._last.bans
+        if bans:
+            self._health.mended(
+                "bans", f"{bans} bans differed in the kernel, or would have stopped nothing", bans
+            )

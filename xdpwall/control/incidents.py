@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -24,13 +24,15 @@ from xdpwall.control.incident_evidence import Evidence
 from xdpwall.control.incident_herald import Herald
 from xdpwall.control.incident_rules import diversion_rules, life_rules, threshold_rules
 from xdpwall.control.incident_watch import Watchman
+from xdpwall.control.notices import Notice
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.incident.account import Account, Second, fresh
 from xdpwall.incident.lifecycle import Lifecycle, Turn
-from xdpwall.incident.model import Incident
+from xdpwall.incident.model import Incident, Saturation
 from xdpwall.incident.normal import Normal
 from xdpwall.incident.onset import Onset, onset, rewind
 from xdpwall.incident.reading import Rates, Reading
+from xdpwall.incident.saturation import merged
 from xdpwall.incident.thresholds import Measure, measures, names, worst
 from xdpwall.incident.words import crossed
 from xdpwall.sample import Sample
@@ -137,6 +139,15 @@ class Incidents:
     def notice_fault(self) -> str | None:
         """Why the last message could not be delivered; None when it could."""
         return self._herald.notifier.last_error
+
+    def tell(self, notice: Notice) -> None:
+        """Send a message that is about no incident."""
+        self._herald.notifier.tell(notice, self._clock.mono_ns())
+
+    def saturated(self, found: Sequence[Saturation]) -> None:
+        """What is full before the wall right now."""
+        if found and self._account is not None and self._life.open:
+            self._account.saturated(merged(self._account.brief.saturation, found))
 
     @property
     def current(self) -> Incident | None:

@@ -15,7 +15,7 @@ from typing import Any
 from logging_journald import JournaldTransport
 
 IDENTIFIER = "xdpwall"
-FIELDS = ("event", "source", "rule", "incident", "reason")
+FIELDS = ("event", "source", "rule", "incident", "reason", "check")
 """What a line can say of itself; each becomes a field ``XDPWALL_...``."""
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 

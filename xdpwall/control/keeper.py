@@ -17,7 +17,7 @@ from xdpwall.model import Prefix
 
 log = logging.getLogger(__name__)
 
-_OF_ONE_WALL = ("interfaces", "own", "reconcile", "tick", "digest")
+_OF_ONE_WALL = ("attached", "attached look", "mode generic", "own", "reconcile", "tick", "digest")
 """Problems that go with the wall that they were seen on."""
 
 
@@ -60,6 +60,7 @@ class Keeper:
         self._own: frozenset[Prefix] = frozenset()
         self._bare: set[str] = set()
         self._vanished: set[str] = set()
+        self._stuck: dict[str, str] = {}
         self.info: WallInfo | None = None
         """What the wall says of itself; None while there is none."""
         self.interfaces: tuple[InterfaceState, ...] = ()
@@ -142,37 +143,58 @@ class Keeper:
             return
         try:
             self.interfaces = tuple(wall.interfaces())
+            self._health.clear("attached look")
             bare = {state.name for state in self.interfaces if state.ifindex and not state.attached}
             for name in sorted(bare & (self._bare | self._vanished)):
                 # It came back, or was seen bare twice. Once is not enough: an `unload` may be at work.
                 self._reattach(wall, name)
         except DataplaneError as error:
-            self._health.set("interfaces", f"the interfaces cannot be looked at: {error.message}")
+            self._health.set("attached look", f"the interfaces cannot be looked at: {error.message}")
             return
         self._bare = bare
         self._vanished = {state.name for state in self.interfaces if not state.ifindex}
-        problems = views.interface_problems(self.interfaces)
         there = {state.name for state in self.interfaces}
-        problems += [
-            f"{name}: the configuration names it, but no wall stands there; `xdpwall load` puts it up"
+        self._stuck = {name: text for name, text in self._stuck.items() if name in bare}
+        troubles = views.interface_troubles(self.interfaces) | self._stuck
+        troubles |= {
+            name: f"{name}: the configuration names it, but no wall stands there; `xdpwall load` puts it up"
             for name in wanted
             if name not in there
-        ]
-        for problem in self._health.replace("interfaces", problems):
-            log.warning("%s", problem)
+        }
+        self._health.report("attached", troubles)
+        self._health.report("mode generic", views.mode_troubles(self.interfaces))
 
     def _reattach(self, wall: Dataplane, name: str) -> None:
         try:
             if not wall.reattach(name):
                 return
         except XdpwallError as error:
-            self._health.set(f"reattach {name}", f"{name}: the wall cannot be put up again: {error.message}")
+            hint = f": {error.hint}" if error.hint else ""
+            self._stuck[name] = f"{name}: the wall cannot be put up again: {error.message}{hint}"
             return
-        log.warning("%s came back: the wall is up there again", name)
+        exchanged = next((state.program_id for state in self.interfaces if state.name == name), 0)
+        if exchanged:
+            self._health.mended("program", f"{name}: program {exchanged} ran there in the place of ours")
+        else:
+            log.warning("%s came back: the wall is up there again", name)
+            self._health.mended("attached", f"{name}: the wall is up there again")
         self._tell("interface", f"{name} came back")
-        self._health.clear(f"reattach {name}")
         self.interfaces = tuple(wall.interfaces())
-        self._seen = self._fingerprint()  # the pins changed, but that was us
+        self.pins_changed()
+
+    def pins_changed(self) -> None:
+        """The pins are others now, but that was us: it is the same wall."""
+        self._seen = self._fingerprint()
+
+    def hold_own(self) -> bool:
+        """Hold the kernel to this host's addresses. Gives whether it had others; not before they are known.
+
+        Raises:
+            DataplaneError: it cannot be asked.
+        """
+        return (
+            bool(self._own) and self._desk.wall is not None and self._desk.wall.set_own_addresses(self._own)
+        )
 
     def _tell(self, event: str, detail: str) -> None:
         self._record(Changes(events=(Event(self._clock.wall_ms(), event, None, "", detail),)))

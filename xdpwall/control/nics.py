@@ -7,7 +7,11 @@ the kernel's from ``/proc/net/softnet_stat``, which counts for the whole machine
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import re
+import socket
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +24,8 @@ _RECEIVE = re.compile(r"(^|[^a-z])(rx|receive)|^(missed|no_buffer)", re.IGNORECA
 _NOT_LOST = re.compile(r"xdp|xsk|tx|steer|csum|bytes", re.IGNORECASE)
 """What the wall itself drops is counted by drivers too (``rx_xdp_drops``), and is not lost."""
 _QUEUE = re.compile(r"\d+")
+_SIOCETHTOOL, _ETHTOOL_GSET = 0x8946, 1
+_UNKNOWN_SPEEDS = (0, 0xFFFF, 0xFFFFFFFF)
 
 Counters = Mapping[str, int]
 
@@ -76,6 +82,20 @@ def statistics_of(name: str) -> list[tuple[str, int]]:
         return []
 
 
+def port_speed(name: str) -> int:
+    """What a port says of its speed, bits per second (ETHTOOL_GSET); 0 where it does not say, or is gone."""
+    command = ctypes.create_string_buffer(struct.pack("=I", _ETHTOOL_GSET), 44)
+    request = struct.pack("16sQ8x", name.encode(), ctypes.addressof(command))
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            fcntl.ioctl(probe, _SIOCETHTOOL, request)
+    except OSError:
+        return 0
+    low, high = struct.unpack_from("=H", command, 12)[0], struct.unpack_from("=H", command, 28)[0]
+    megabits = high << 16 | low
+    return 0 if megabits in _UNKNOWN_SPEEDS else int(megabits) * 1_000_000
+
+
 def read(names: Iterable[str], statistics: Callable[[str], list[tuple[str, int]]] = statistics_of) -> Losses:
     """The losses of these interfaces as of now. What cannot be read counts as none."""
     nics = {name: lost_counters(statistics(name)) for name in names}
@@ -104,6 +124,8 @@ class NicWatch:
         """As of the last look."""
         self.pps: dict[str, int] = {}
         """Lost per second between the last two looks, by interface."""
+        self.kernel_pps = 0
+        """Lost per second in the kernel's receive queues."""
 
     def look(self, names: Iterable[str], mono_ns: int) -> list[str]:
         """Read, compare with the look before, and give what is worth telling, one sentence each."""
@@ -111,7 +133,7 @@ class NicWatch:
         now = self._reader(names)
         before, span = self._before, mono_ns - self._at_ns
         self._before, self._at_ns, self.losses = now, mono_ns, now
-        self.pps = {}
+        self.pps, self.kernel_pps = {}, 0
         if before is None or span <= 0:
             return []
         problems = []
@@ -125,6 +147,7 @@ class NicWatch:
                     f"`ethtool -S {name}` says where; more queues or a longer ring help"
                 )
         lost = max(0, now.softnet.dropped - before.softnet.dropped) * 1_000_000_000 // span
+        self.kernel_pps = lost
         if lost >= self.WORTH_TELLING:
             problems.append(
                 f"the kernel loses {lost:,} packets/s in its receive queues: raise net.core.netdev_max_backlog, "

@@ -37,7 +37,7 @@ class Notice:
     """One message.
 
     Args:
-        moment: ``open``, ``escalate``, ``close`` or ``diversion``.
+        moment: ``open``, ``escalate``, ``close``, ``diversion`` or ``problem``.
         about: what makes two messages the same, for example the incident's key.
         title: one line for people.
         text: some lines more.

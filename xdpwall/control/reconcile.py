@@ -28,6 +28,8 @@ DRIFT_MS = 2_000
 _SLICE = 500
 _BULK = 5_000
 _NAMED = 5
+_DEEP_NS = 300_000_000_000
+"""Single sources are compared one by one this often at least, though nobody wrote to their tables."""
 
 
 @dataclass
@@ -41,6 +43,14 @@ class Mended:
     allowed: int = 0
     disallowed: int = 0
     failed: int = 0
+    stray: int = 0
+    opened: int = 0
+    early: int = 0
+
+    @property
+    def bans(self) -> int:
+        """How many bans were put right."""
+        return self.put_back + self.lifted + self.moved + self.adopted + self.stray + self.opened + self.early
 
     def words(self) -> str:
         """For people; empty when nothing was wrong."""
@@ -52,6 +62,9 @@ class Mended:
             (self.allowed, "allowlist entries put back"),
             (self.disallowed, "unknown allowlist entries taken out"),
             (self.failed, "bans not taken by the kernel"),
+            (self.stray, "words in ban tables that no packet could meet emptied"),
+            (self.opened, "closed gates before bans opened"),
+            (self.early, "bans of prefixes that would have lapsed too early corrected"),
         )
         return ", ".join(f"{count} {text}" for count, text in texts if count)
 
@@ -71,6 +84,9 @@ class Reconciler:
         self._guard = guard
         self._clock = clock
         self._record = record
+        self._digest: int | None = None
+        self._exact = 0
+        self._deep_ns = 0
 
     def allowlist(self, wall: Dataplane, mended: Mended) -> None:
         """Compare the allowlist. It is short: always in one go."""
@@ -143,9 +159,19 @@ class Reconciler:
         mended = Mended()
         self.allowlist(wall, mended)
         matched = 0
+        digest, now_ns = wall.vitals.ban_digest(), self._clock.mono_ns()
+        still = digest == self._digest and self._book.exact == self._exact and now_ns < self._deep_ns
+        if still:
+            # Nobody wrote to the tables of single sources since they were found right.
+            matched = self._book.exact
+        else:
+            sound = wall.vitals.mend_bans()
+            mended.stray, mended.opened = sound.strays, sound.bits
+            yield mended
+        early = wall.vitals.trie_repairs()
         # What is left of a ban is told as of the moment the list was begun, however long it takes to read.
         began_ms = self._clock.wall_ms()
-        for number, held in enumerate(wall.bans.entries(), 1):
+        for number, held in enumerate(wall.bans.entries(wide_only=still), 1):
             if number % _SLICE == 0:
                 yield mended
             if held.remaining_ms == 0:
@@ -160,7 +186,13 @@ class Reconciler:
         if matched < len(self._book):
             yield from self._put_back(wall, mended)
         wall.bans.sweep()
+        mended.early = wall.vitals.trie_repairs() - early
         self.tell(mended)
+        if mended.bans or mended.failed:
+            self._digest = None
+        elif not still:
+            self._digest, self._exact = digest, self._book.exact
+            self._deep_ns = self._clock.mono_ns() + _DEEP_NS
         yield mended
 
     def tell(self, mended: Mended) -> None:

@@ -145,19 +145,31 @@ def verdicts(
 
 def interface_problems(interfaces: Iterable[InterfaceState]) -> list[str]:
     """What is wrong with the interfaces, one sentence each."""
-    problems = []
+    states = list(interfaces)
+    return [*interface_troubles(states).values(), *mode_troubles(states).values()]
+
+
+def interface_troubles(interfaces: Iterable[InterfaceState]) -> dict[str, str]:
+    """Interfaces where the wall does not run, each with a sentence."""
+    troubles = {}
     for state in interfaces:
         if not state.ifindex:
-            problems.append(
-                f"{state.name}: the interface is missing; the wall goes up there when it comes back"
-            )
+            text = "the interface is missing; the wall goes up there when it comes back"
         elif not state.attached:
-            problems.append(f"{state.name}: the wall does not run there; `xdpwall load` puts it back")
-        elif state.mode == "generic":
-            problems.append(
-                f"{state.name}: generic mode, several times slower; the driver takes no native XDP"
-            )
-    return problems
+            text = "the wall does not run there; `xdpwall load` puts it back"
+        else:
+            continue
+        troubles[state.name] = f"{state.name}: {text}"
+    return troubles
+
+
+def mode_troubles(interfaces: Iterable[InterfaceState]) -> dict[str, str]:
+    """Interfaces with the wall in generic mode, each with a sentence."""
+    return {
+        state.name: f"{state.name}: generic mode, several times slower; the driver takes no native XDP"
+        for state in interfaces
+        if state.attached and state.mode == "generic"
+    }
 
 
 @dataclass(frozen=True, slots=True)

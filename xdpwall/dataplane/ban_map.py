@@ -92,13 +92,13 @@ class KernelBans:
         expiry, packets, size = found
         return KernelBan(prefix, self._clock.remaining_ms(expiry), packets, size)
 
-    def entries(self) -> Iterator[KernelBan]:
+    def entries(self, *, wide_only: bool = False) -> Iterator[KernelBan]:
         """See :meth:`BanMap.entries`."""
         now = self._clock.now()
-        for exact in self._exact.values():
+        for exact in self._exact.values() if not wide_only else ():
             for key, expiry, packets, size in exact.entries():
                 yield KernelBan(keys.source_prefix(key), self._clock.remaining_ms(expiry, now), packets, size)
-        for key, expiry, packets, size in overflow_entries(self._overflow):
+        for key, expiry, packets, size in overflow_entries(self._overflow) if not wide_only else ():
             yield KernelBan(keys.source_prefix(key), self._clock.remaining_ms(expiry, now), packets, size)
         for prefix, expiry, packets, size in self._prefixes.entries():
             yield KernelBan(prefix, self._clock.remaining_ms(expiry, now), packets, size)

@@ -28,6 +28,7 @@ from xdpwall.dataplane.interface import (
 from xdpwall.dataplane.keys import meter_key, source_key
 from xdpwall.errors import ForeignProgramError, KernelError
 from xdpwall.model import Prefix
+from xdpwall.observe import PART_OF
 from xdpwall.reasons import Reason
 from xdpwall.sample import Sample
 
@@ -123,10 +124,12 @@ class FakeBans:
         held = self._held.get(prefix)
         return None if held is None else self._view(prefix, held, self._clock.mono_ns())
 
-    def entries(self) -> Iterator[KernelBan]:
+    def entries(self, *, wide_only: bool = False) -> Iterator[KernelBan]:
         """See :meth:`BanMap.entries`."""
         now = self._clock.mono_ns()
         for prefix, held in list(self._held.items()):
+            if wide_only and prefix.is_source:
+                continue
             yield self._view(prefix, held, now)
 
     def clear(self) -> int:
@@ -272,6 +275,14 @@ class FakeWall(FakeLanes):
     def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
         """See :meth:`Dataplane.verdicts`."""
         return {name: dict(counts) for name, counts in self._counts.items()}
+
+    def observed(self) -> Mapping[str, Mapping[Reason, Count]]:
+        """See :meth:`Dataplane.observed`: all of what was counted with a reason that observes now."""
+        observing = set(self.info.observed) if self.info.policy == "enforce" else set(PART_OF)
+        return {
+            name: {reason: count for reason, count in counts.items() if reason in observing}
+            for name, counts in self._counts.items()
+        }
 
     def sources(self) -> MeterSnapshot:
         """See :meth:`Dataplane.sources`."""

@@ -114,6 +114,7 @@ class WallInfo:
     """What the load wrote down about itself.
 
     ``policy`` is ``"enforce"`` or ``"observe"``. Capacities are entries. ``loaded_ms`` is Unix milliseconds.
+    ``observed`` are the reasons that drop nothing, as they are since ``observed_since_ms``.
     ``config_digest`` is the hex SHA-256 prefix (16 digits) of the data-path part of the config it was compiled from.
     """
 
@@ -128,6 +129,8 @@ class WallInfo:
     prefix_capacity: int
     loaded_ms: int
     config_digest: str
+    observed: tuple[Reason, ...] = ()
+    observed_since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +210,11 @@ class BanMap(Protocol):
     def get(self, prefix: Prefix) -> KernelBan | None:
         """The ban on exactly this prefix."""
 
-    def entries(self) -> Iterator[KernelBan]:
-        """All bans in the kernel, in no order, lapsed ones that were not swept yet included."""
+    def entries(self, *, wide_only: bool = False) -> Iterator[KernelBan]:
+        """All bans in the kernel, in no order, lapsed ones that were not swept yet included.
+
+        ``wide_only``: those of prefixes, not those of single sources.
+        """
 
     def clear(self) -> int:
         """Lift all. Gives how many stood."""
@@ -296,6 +302,9 @@ class Dataplane(Protocol):
     def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
         """Totals since load, by interface name and reason. Reasons never seen are left out."""
 
+    def observed(self) -> Mapping[str, Mapping[Reason, Count]]:
+        """What of :meth:`verdicts` was no drop: it passed, for its reason only observes."""
+
     def sources(self) -> MeterSnapshot:
         """The source meters (numpy)."""
 
@@ -353,6 +362,13 @@ class Dataplane(Protocol):
         """Keep these sources known for as long as an answer to our UDP is: beyond a budget their packets pass.
 
         For those whom this host must not cut off. They do not count as having completed a handshake.
+
+        Args:
+            keys: source keys.
+        """
+
+    def bar(self, keys: Iterable[int]) -> None:
+        """For a few seconds handshakes of these sources do not count beyond a budget; their known flows still do.
 
         Args:
             keys: source keys.

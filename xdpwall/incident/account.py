@@ -24,6 +24,7 @@ from xdpwall.incident.model import (
     Origin,
     Point,
     Samples,
+    Saturation,
     Sources,
     Totals,
     Users,
@@ -168,6 +169,10 @@ class Account:
         fresh = {name: at for name, at in steps.items() if getattr(known, name) in (None, 0.0)}
         if fresh:
             self._record = replace(self._record, ledger=replace(known, **fresh))
+
+    def saturated(self, entries: tuple[Saturation, ...]) -> None:
+        """What was full before the wall."""
+        self._record = replace(self._record, saturation=entries)
 
     def know(
         self,

@@ -287,6 +287,24 @@ class Burst:
 
 
 @dataclass(frozen=True, slots=True)
+class Saturation:
+    """Something before the wall that was full, so that packets were lost which it never saw.
+
+    ``kind``: ``link`` (the line to the provider), ``nic`` (the card) or ``kernel`` (its receive queues).
+    ``value`` is the highest that was measured and ``limit`` what fits, both in ``unit``: ``bps`` on the wire, or
+    packets lost per second (``pps``), for which there is no limit.
+    """
+
+    kind: Literal["link", "nic", "kernel"]
+    interface: str
+    from_ms: int
+    until_ms: int
+    value: int = 0
+    limit: int | None = None
+    unit: Literal["bps", "pps"] = "bps"
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """The packets kept as evidence: a pcapng file beside the database, verdicts as packet comments."""
 
@@ -338,6 +356,7 @@ class Incident:
     users: Users = field(default_factory=Users)
     diversion: tuple[Diversion, ...] = ()
     samples: Samples = field(default_factory=Samples)
+    saturation: tuple[Saturation, ...] = ()
     verdict: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
