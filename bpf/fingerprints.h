@@ -200,7 +200,8 @@ INLINE u64 matches_rule(struct xdp_md *ctx, struct packet *p)
     for (int i = 0; i < RULES_A_LANE; i++) {
         if (!(live >> i & 1))
             continue;
-        u64 holds = rule_holds(&set->rule[i], word, now) << i, mode = -(set->rule[i].state & 1);
+        u64 holds = rule_holds(&set->rule[i], word, now) << i,
+            mode = OBSERVED >> REASON_FINGERPRINT & 1 ? -1ULL : -(set->rule[i].state & 1);
         drops = (drops | (holds & ~mode)) ^ zero;
         observes = (observes | (holds & mode)) ^ zero;
     }

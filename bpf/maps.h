@@ -87,6 +87,8 @@ BPF_TABLE("prog", u32, u32, stages_jumbo, 4);
 /* Verdicts. Index: (cpu * INTERFACES + slot of the interface) * REASON_SLOTS + reason. mmap, the kernel writes. */
 #define INTERFACES 16
 BPF_F_TABLE("array", u32, struct count, verdicts, CPUS *INTERFACES *REASON_SLOTS, MMAP);
+/* The same for packets that passed only because the reason observes, by that reason. They are not in verdicts. */
+BPF_F_TABLE("array", u32, struct count, would_drop, CPUS *INTERFACES *REASON_SLOTS, MMAP);
 
 /* One entry. mmap, Python writes; no program reads it. */
 BPF_F_TABLE("array", u32, struct wall_meta, meta, 1, MMAP);

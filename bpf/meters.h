@@ -170,9 +170,9 @@ INLINE enum reason meter_prefix(struct packet *p, u32 limited)
  */
 INLINE enum reason ask_meters(struct packet *p, enum reason so_far)
 {
-    enum reason reason = meter_source(p, so_far == REASON_PASS);
+    enum reason reason = unless_observed(p, meter_source(p, so_far == REASON_PASS));
     u32 limited = so_far == REASON_PASS && !reason;
-    enum reason wider = meter_prefix(p, limited);
+    enum reason wider = unless_observed(p, meter_prefix(p, limited));
     return so_far ? so_far : reason ? reason : wider;
 }
 

@@ -239,6 +239,8 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
     enum reason proof = closed ? REASON_PASS : other_proof(p), judged = REASON_PASS;
     if (found)
         judged = judge_by_rule(p, proof);
+    if (found && !judged)
+        note_observed(p, REASON_FINGERPRINT);
     if (within)
         return REASON_PASS;
     lane->over.packets++;
@@ -281,6 +283,7 @@ INLINE int take_over(struct xdp_md *ctx, struct packet *p)
     p->slot = from->slot;
     p->reason = from->reason & (REASON_SLOTS - 1);
     p->rule = from->rule;
+    p->observed = OBSERVED ? from->observed & (REASON_SLOTS - 1) : 0;
     return 1;
 }
 

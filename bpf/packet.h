@@ -40,7 +40,8 @@ struct packet {
     u64 slot;  /* of the interface */
     u64 reason;
     u64 only_shown;
-    u64 rule; /* see struct handover */
+    u64 rule;     /* see struct handover */
+    u64 observed; /* enum reason: the first that only observes and would have dropped it; 0 for none */
 };
 
 /*

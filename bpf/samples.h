@@ -20,7 +20,7 @@ struct sample {
     u64 tick;
     u32 length;   /* of the whole frame */
     u16 captured; /* bytes in head; the rest of it is 0 */
-    u8 reason;    /* enum reason */
+    u8 reason;    /* enum reason, WOULD_DROP */
     u8 lane;      /* enum lane */
     u8 slot;      /* of the interface, as in the map "interfaces" */
     u8 is_v6;
@@ -39,6 +39,8 @@ BPF_RINGBUF_OUTPUT(samples, SAMPLE_PAGES);
 
 /* Period << 8 | samples taken in it. Index: lane * SAMPLE_KINDS + kind. The kernel alone. */
 #define SAMPLE_KINDS 8
+/* In the reason of a sample: it passed, for the reason only observes. */
+#define WOULD_DROP 0x80
 BPF_F_TABLE("array", u32, u64, sample_rations, LANE_SLOTS *SAMPLE_KINDS, MMAP);
 /* Ticks >> this = the periods of the rations: about 4 ms, a tick where that is longer. */
 #define SAMPLE_SHIFT LOAD_TIME_CONSTANT(0x57a11030)
@@ -88,6 +90,9 @@ INLINE void write_sample(struct xdp_md *ctx, struct packet *p, u64 reason)
 /* Offer a packet, whatever became of it. */
 INLINE void sample(struct xdp_md *ctx, struct packet *p, enum reason reason)
 {
+    u64 would = would_drop_for(p, reason);
+    if (would)
+        reason = would;
     u64 passed = PASSES >> reason & 1;
     u64 kind = passed ? SAMPLE_PASSED : SAMPLE_DROPPED;
     if (reason == REASON_PASS_FLOW)
@@ -107,7 +112,7 @@ INLINE void sample(struct xdp_md *ctx, struct packet *p, enum reason reason)
     if ((taken & 0xff) >= (RATIONS >> (kind * 8) & 0xff))
         return;
     *ration = taken + 1;
-    write_sample(ctx, p, reason);
+    write_sample(ctx, p, would ? reason | WOULD_DROP : reason);
 }
 
 #endif

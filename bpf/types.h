@@ -198,9 +198,10 @@ struct handover {
     u32 is_v6;
     u32 hop_limit;
     u32 slot;
-    u32 reason; /* so far */
-    u32 rule;   /* 0: not asked for yet; else RULE_ASKED, and what was found (fingerprints.h) */
-    u32 spare[2];
+    u32 reason;   /* so far */
+    u32 rule;     /* 0: not asked for yet; else RULE_ASKED, and what was found (fingerprints.h) */
+    u32 observed; /* see struct packet; written only while something observes */
+    u32 spare;
 };
 
 /* What a load wrote down for the loads and controllers to come. Written by Python alone. */
@@ -217,7 +218,8 @@ struct wall_meta {
     u32 prefix_bits;
     u32 observe;
     u32 proof_bits;
-    u32 spare[4];
+    u64 observed;          /* OBSERVED of bpf/observe.h */
+    u64 observed_since_ms; /* Unix time; would_drop of these reasons counts from then on */
 };
 
 #endif

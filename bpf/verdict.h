@@ -12,11 +12,12 @@
 #define PASS_VERDICT XDP_PASS
 #endif
 
-/* OBSERVE (policy = "observe"): counts what would be dropped, drops nothing. */
+/* OBSERVE (policy = "observe"): counts what would be dropped, drops nothing. Of single reasons: observe.h. */
 INLINE int verdict(struct packet *p, u64 reason)
 {
-    u32 index = (p->cpu * INTERFACES + p->slot) * REASON_SLOTS + reason;
-    struct count *count = verdicts.lookup(&index);
+    u64 would = would_drop_for(p, reason);
+    u32 index = (p->cpu * INTERFACES + p->slot) * REASON_SLOTS + (would ? would : reason);
+    struct count *count = would ? would_drop.lookup(&index) : verdicts.lookup(&index);
     if (count) {
         count->packets++;
         count->bytes += p->length;

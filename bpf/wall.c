@@ -6,7 +6,7 @@
  *
  * -D: CPUS SEED BAN_BITS BAN_OVERFLOW BAN_PREFIXES ALLOW_PREFIXES SOURCE_BITS PREFIX_BITS 
  *     PROOF_BITS PENDING_BITS (sizes) SAMPLE_SIZE SAMPLE_HEAD_AT (of the struct in Python)
- *     OBSERVE CHECK_MALFORMED CHECK_OWN METERS LANES COOKIES (0 or 1), and those of limits.h
+ *     OBSERVED (a bit a reason) OBSERVE CHECK_MALFORMED CHECK_OWN METERS LANES COOKIES (0 or 1), and those of limits.h
  */
 #include <uapi/linux/bpf.h>
 
@@ -16,6 +16,7 @@
 #include "maps.h"
 #include "constants.h"
 #include "packet.h"
+#include "observe.h"
 #include "time.h"
 #include "parse.h"
 #include "lists.h"
@@ -59,13 +60,13 @@ INLINE enum reason parse(struct packet *p)
 INLINE enum reason ask_lists(struct packet *p)
 {
     u32 listed = ask_gate(p);
-    if (CHECK_OWN && listed & GATE_OWN && is_own(p))
+    if (CHECK_OWN && listed & GATE_OWN && ends_here(p, is_own(p), REASON_SOURCE_OWN))
         return REASON_SOURCE_OWN;
     if (listed & GATE_ALLOW && is_allowed(p))
         return REASON_PASS_ALLOWED;
-    if (is_source_banned(p))
+    if (ends_here(p, is_source_banned(p), REASON_BANNED_SOURCE))
         return REASON_BANNED_SOURCE;
-    if (listed & GATE_BAN && is_prefix_banned(p))
+    if (listed & GATE_BAN && ends_here(p, is_prefix_banned(p), REASON_BANNED_PREFIX))
         return REASON_BANNED_PREFIX;
     return REASON_PASS;
 }
@@ -80,6 +81,8 @@ INLINE u64 parsed(struct xdp_md *ctx, struct packet *p)
     p->is_link ^= zero;
     p->kinds ^= zero;
     p->lane ^= zero;
+    if (OBSERVED)
+        p->observed ^= zero;
     return reason ^ zero;
 }
 
@@ -88,7 +91,9 @@ INLINE u64 decide(struct xdp_md *ctx, struct packet *p)
     u64 reason = parsed(ctx, p);
     if (reason == REASON_PASS_NOT_IP)
         return reason;
-    if (reason && !CHECK_MALFORMED) {
+    if (reason && (!CHECK_MALFORMED || (OBSERVED & MALFORMED_REASONS) != 0)) {
+        if (CHECK_MALFORMED)
+            note_observed(p, reason);
         /* No source was read; or one of ff00::/8, whose key could be taken for that of an IPv4 source. */
         if (!p->key || (p->is_v6 && (u32)p->key == (u32)V4_MARK))
             return REASON_PASS;
@@ -123,6 +128,9 @@ int wall(struct xdp_md *ctx)
     } else if (LANES && !(p.now & DROP_SAMPLES) && SAMPLED >> reason & 1) {
         hand_over(&p, reason);
         stages.call(ctx, STAGE_SAMPLE);
+    } else if (LANES && OBSERVED != 0 && p.observed) {
+        hand_over(&p, reason);
+        stages.call(ctx, STAGE_SAMPLE);
     }
     return verdict(&p, reason);
 }
@@ -133,7 +141,7 @@ int over(struct xdp_md *ctx)
     struct packet p = {};
     if (!take_over(ctx, &p))
         return PASS_VERDICT;
-    enum reason reason = over_budget(ctx, &p);
+    enum reason reason = unless_observed(&p, over_budget(ctx, &p));
     sample(ctx, &p, COOKIES && reason == REASON_LANE_SYN ? REASON_COOKIE_SENT : reason);
     if (COOKIES && reason == REASON_LANE_SYN)
         stages.call(ctx, STAGE_COOKIE);

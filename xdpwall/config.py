@@ -35,8 +35,9 @@ from xdpwall.config_sections import (
     Section,
     TickConfig,
 )
-from xdpwall.config_types import InterfaceName, list_to_tuple
+from xdpwall.config_types import InterfaceName, Part, list_to_tuple
 from xdpwall.errors import ConfigError, InputError, PrivilegeError
+from xdpwall.observe import PARTS
 from xdpwall.paths import DEFAULT_CONFIG
 
 
@@ -49,6 +50,11 @@ class Config(Section):
     policy: Literal["enforce", "observe"] = Field(
         default="enforce",
         description='"enforce" drops. "observe" counts what it would drop, and drops nothing.',
+    )
+    observe: Annotated[tuple[Part, ...], BeforeValidator(list_to_tuple)] = Field(
+        default=(),
+        description='Parts that only count what they would drop, like ["lanes.udp", "bans.prefix"]. '
+        f"All others are enforced. There are: {', '.join(PARTS)}.",
     )
     mode: Literal["auto", "native", "generic"] = Field(
         default="auto",
@@ -155,6 +161,7 @@ class Config(Section):
 
 DATAPLANE_KEYS = (
     "policy",
+    "observe",
     "bans.capacity",
     "bans.prefix_capacity",
     "meters.enabled",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
@@ -11,6 +12,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from xdpwall.errors import AddressError
 from xdpwall.model import Prefix, parse_duration_ms
+from xdpwall.observe import PARTS
 
 PROBLEM = "xdpwall"
 """The pydantic error type whose message is already one of ours."""
@@ -118,6 +120,17 @@ def _check_interface(name: str) -> str:
 
 
 InterfaceName = Annotated[str, AfterValidator(_check_interface)]
+
+
+def _check_part(name: str) -> str:
+    if name not in PARTS:
+        close = difflib.get_close_matches(name, PARTS, 1)
+        meant = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(PARTS)}"
+        refuse(f'"{name}" is nothing that can be observed by itself; {meant}')
+    return name
+
+
+Part = Annotated[str, AfterValidator(_check_part)]
 
 
 def _read_allowed(value: object) -> Prefix:

@@ -29,6 +29,7 @@ class Sample:
         fragment: ``NOT_FRAGMENT``, ``FIRST_FRAGMENT`` or ``LATER_FRAGMENT``.
         l3, l4: offsets of the IP header and of what follows it and its extension headers.
         captured: how many bytes of ``head`` are the packet's.
+        would_drop: it passed all the same, for its reason only observes.
         head: its first :data:`HEAD_BYTES` bytes, filled up with zeros.
     """
 
@@ -44,6 +45,7 @@ class Sample:
     l4: int
     captured: int
     head: bytes
+    would_drop: bool = False
 
     @property
     def passed(self) -> bool:

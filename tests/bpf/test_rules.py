@@ -38,6 +38,7 @@ from tests.bpf.scene import DROP, PASS
 from tests.bpf.talk import PEER4, Talk, talking, tight
 from tests.bpf.test_samples import fresh
 from xdpwall.config import Config
+from xdpwall.dataplane.interface import Count
 from xdpwall.errors import KernelError
 from xdpwall.fingerprint import SIZE, Pattern, Rule, features
 from xdpwall.lanes import Lane
@@ -249,7 +250,8 @@ def test_a_rule_that_observes_changes_nothing(talk: Talk) -> None:
     talk.wall.set_budgets(Config().lanes, Config().proof)
     talk.reset()
     talk.wall.set_ports((), {53})
-    assert talk.probe.run(REFLECTED) == (PASS, Reason.PASS)
+    assert talk.probe.run(REFLECTED) == (PASS, Reason.FINGERPRINT), "counted as what it would have been"
+    assert talk.wall.observed()[talk.probe.interface] == {Reason.FINGERPRINT: Count(1, len(REFLECTED))}
     assert talk.wall.rules.entries()[0].matched.packets == 4
 
 

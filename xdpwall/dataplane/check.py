@@ -18,6 +18,7 @@ from xdpwall.dataplane.compiler import compile_source
 from xdpwall.dataplane.loader import ready_program
 from xdpwall.dataplane.stages import Stages
 from xdpwall.errors import XdpwallError
+from xdpwall.observe import PARTS
 
 
 def variants() -> Iterator[Config]:
@@ -35,6 +36,9 @@ def variants() -> Iterator[Config]:
         )
     for table in ("lanes", "syncookies"):
         yield Config.from_mapping({table: {"enabled": False}})
+    for part in ("checks.own_source", "bans.source", "lanes.syn"):
+        yield Config.from_mapping({"observe": [part]})
+    yield Config.from_mapping({"observe": list(PARTS)})
     for off in ("pps", "bps", "syn"):
         yield Config.from_mapping({"limits": {"source": {off: 0}, "prefix": {off: 0}}})
 
@@ -71,7 +75,8 @@ def main() -> int:
         name = (
             f"policy={config.policy} malformed={config.checks.malformed} own_source={config.checks.own_source}"
             f" meters={config.meters.enabled} pps={config.limits.source.pps} bps={config.limits.source.bps}"
-            f" syn={config.limits.source.syn} lanes={config.lanes.enabled} cookies={config.syncookies.enabled}"
+            f" syn={config.limits.source.syn} observe={len(config.observe)}"
+            f" lanes={config.lanes.enabled} cookies={config.syncookies.enabled}"
         )
         try:
             sys.stdout.write(f"ok   {name}: {check(config)} instructions\n")

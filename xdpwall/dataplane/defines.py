@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from xdpwall import observe
 from xdpwall.config import Config
 from xdpwall.dataplane import buckets, cookies
 from xdpwall.dataplane.layout import PROOF_WAYS
@@ -62,6 +63,7 @@ def defines(config: Config, shape: Sizes, seed: int) -> dict[str, int | str]:
         "SAMPLE_SIZE": SAMPLE.size,
         "SAMPLE_HEAD_AT": HEAD_AT,
         "OBSERVE": int(config.policy == "observe"),
+        "OBSERVED": f"{observe.compiled(config.policy, config.observe):#x}ULL",
         "CHECK_MALFORMED": int(config.checks.malformed),
         "CHECK_OWN": int(config.checks.own_source),
         "METERS": int(config.meters.enabled),

@@ -84,7 +84,8 @@ _HANDOVER = (
     ("slot", 4),
     ("reason", 4),
     ("rule", 4),
-    ("spare", 8),
+    ("observed", 4),
+    ("spare", 4),
 )
 _COOKIE_STATE = (("since", 8), ("holds", 8), ("keeps", 8), ("probe", 8), ("possible", 8), ("spare", 24))
 _ANSWER = (
@@ -125,7 +126,8 @@ _META = (
     ("prefix_bits", 4),
     ("observe", 4),
     ("proof_bits", 4),
-    ("spare", 16),
+    ("observed", 8),
+    ("observed_since_ms", 8),
 )
 
 
@@ -185,6 +187,7 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("watch_states", ARRAY, 4, 64, _WATCH_STATE, mmap=True),
     MapLayout("watch_ports", ARRAY, 4, 4, mmap=True),
     MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True),
+    MapLayout("would_drop", ARRAY, 4, 16, _COUNT, mmap=True),
     MapLayout("meta", ARRAY, 4, 80, _META, mmap=True),
     MapLayout(
         "interfaces", ARRAY, 4, 32, (("name", 16), ("wanted", 4), ("mode", 4), ("spare", 8)), mmap=True
@@ -196,7 +199,7 @@ BY_NAME = {layout.name: layout for layout in MAPS}
 LAYOUT = zlib.crc32(repr([(m.name, m.type, m.key_size, m.value_size, m.fields) for m in MAPS]).encode())
 """Changes whenever a map or struct does. Written by a load, compared by whoever opens the pins."""
 
-META = struct.Struct("<QQQQIIIIIIII16x")
+META = struct.Struct("<QQQQIIIIIIIIQQ")
 INTERFACE = struct.Struct("<16sII8x")
 BAN_VALUE = struct.Struct("<IIQQ")
 

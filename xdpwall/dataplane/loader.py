@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from xdpwall import observe
 from xdpwall.config import Config
 from xdpwall.dataplane import (
     attach,
@@ -182,9 +183,10 @@ class _Builder:
         except BaseException:
             self.close()
             raise
+        loaded_ms, observed = time.time_ns() // 1_000_000, observe.in_force(config.policy, config.observe)
         self._meta = Meta(
             seed=seed,
-            loaded_ms=time.time_ns() // 1_000_000,
+            loaded_ms=loaded_ms,
             config_digest=int(config.dataplane_digest(), 16),
             hz=hz,
             cpus=self._shape.cpus,
@@ -193,6 +195,8 @@ class _Builder:
             prefix_bits=self._shape.prefix_bits,
             proof_bits=self._shape.proof_bits,
             observe=config.policy == "observe",
+            observed=observed,
+            observed_since_ms=meta.observed_since_ms if meta and meta.observed == observed else loaded_ms,
         )
         self.instructions = len(self._module.program("wall")) // 8
 
@@ -205,6 +209,8 @@ class _Builder:
                 wall.allow.put(Prefix.parse(str(prefix)))
             wall.set_own_addresses(own_addresses())
             wall.set_budgets(self._config.lanes, self._config.proof)
+            if self._meta.observed_since_ms == self._meta.loaded_ms:
+                wall.begin_observing(self._meta.observed)
             self._tell_sockets(wall, wanted, warnings)
             table = wall.interface_table
             others = [entry.name for entry in table.entries() if entry.wanted and entry.name not in wanted]

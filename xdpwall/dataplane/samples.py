@@ -26,6 +26,8 @@ _BUSY, _DISCARDED = 1 << 31, 1 << 30
 _HEADER = 8
 _POSITION = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
+_WOULD_DROP = 0x80
+"""``WOULD_DROP`` of ``bpf/samples.h``."""
 _REASONS = {int(reason): reason for reason in Reason}
 
 
@@ -83,7 +85,8 @@ def decode(fields: tuple[int, int, int, int, int, int, int, int, int, int, int, 
     return Sample(
         tick=tick,
         length=length,
-        reason=_REASONS.get(reason, Reason.PASS),
+        reason=_REASONS.get(reason & ~_WOULD_DROP, Reason.PASS),
+        would_drop=bool(reason & _WOULD_DROP),
         lane=Lane(lane),
         slot=slot,
         version=6 if is_v6 else 4,

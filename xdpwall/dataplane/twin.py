@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from xdpwall import observe
 from xdpwall.dataplane import defines, layout, loaded, source, sys_bpf, ticks, twin_lanes
 from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import compile_source
@@ -42,7 +43,7 @@ _ONE_BUFFER = 3_000
 """A longer frame is tried as a jumbo frame: past about 3,500 bytes the kernel puts it into several buffers."""
 _PORTS, _LISTENS = 65_536, 0x80
 _V4_MAPPED = bytes(10) + b"\xff\xff"
-_NOT_COPIED = frozenset({"verdicts", "handovers", "samples"})
+_NOT_COPIED = frozenset({"verdicts", "would_drop", "handovers", "samples"})
 _BY_COPY = frozenset({layout.HASH, layout.LPM_TRIE})
 
 
@@ -106,7 +107,7 @@ class Twin:
             sys_bpf.map_update(self._module.map_fd("meta"), bytes(4), meta.pack())
             self._pins = TwinPins(Paths("twin"), self._module, clock)
             self.wall = Wall(Paths("twin"), self._pins)
-            self._verdicts = MappedArray(self._pins, "verdicts")
+            self._counts = [MappedArray(self._pins, name) for name in ("verdicts", "would_drop")]
             self.cpu = min(self._affinity)
             self.run_on(self.cpu)
         except BaseException:
@@ -146,14 +147,13 @@ class Twin:
         if not SHORTEST <= len(frame) <= LONGEST:
             raise InputError(f"a frame of {len(frame)} bytes cannot be tried")
         result = sys_bpf.test_run(self.program(jumbo=self._jumbo or len(frame) > _ONE_BUFFER), frame)
-        counts = self._verdicts.words[self._column].tolist()
-        at = next((number for number, count in enumerate(counts) if count), None)
-        if at is None:
-            raise LayoutError("the program counted no verdict", hint="this is a bug: please report it")
-        self._verdicts.words[self._column.start + at] = self._verdicts.words[
-            self._column.start + (at | 1)
-        ] = 0
-        return Judged(result.verdict, Reason(at // 2), result.data)
+        for counts in self._counts:
+            found = counts.words[self._column].tolist()
+            at = next((number for number, count in enumerate(found) if count), None)
+            if at is not None:
+                counts.words[self._column.start + at] = counts.words[self._column.start + (at | 1)] = 0
+                return Judged(result.verdict, Reason(at // 2), result.data)
+        raise LayoutError("the program counted no verdict", hint="this is a bug: please report it")
 
     def send(self, frame: bytes) -> None:
         """This host sends a frame: what the wall learns from that. Nothing where lanes are off."""
@@ -211,8 +211,8 @@ class Twin:
     def close(self) -> None:
         """Let go of everything: the twin is gone."""
         os.sched_setaffinity(0, self._affinity)
-        if hasattr(self, "_verdicts"):
-            self._verdicts.close()
+        for counts in getattr(self, "_counts", ()):
+            counts.close()
         if hasattr(self, "wall"):
             self.wall.close()
         for fd in (*self._fds, *self._programs.values()):
@@ -307,6 +307,7 @@ def fresh(config: Config, own: Iterable[Prefix] = ()) -> Twin:
         prefix_bits=shape.prefix_bits,
         proof_bits=shape.proof_bits,
         observe=config.policy == "observe",
+        observed=observe.in_force(config.policy, config.observe),
     )
     twin = Twin(config, meta, shape, slot=0)
     try:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xdpwall.dataplane import attach, budgets, bypass, egress, layout, switch
+from xdpwall.dataplane import attach, budgets, bypass, egress, layout, switch, verdict_counts
 from xdpwall.dataplane.ban_map import KernelBans
 from xdpwall.dataplane.cookies import CookieState
 from xdpwall.dataplane.exact_bans import ExactBans
@@ -53,6 +53,8 @@ class Meta:
     prefix_bits: int
     observe: bool
     proof_bits: int
+    observed: int = 0
+    observed_since_ms: int = 0
 
     def pack(self) -> bytes:
         """For the map."""
@@ -69,6 +71,8 @@ class Meta:
             self.prefix_bits,
             int(self.observe),
             self.proof_bits,
+            self.observed,
+            self.observed_since_ms,
         )
 
 
@@ -86,8 +90,8 @@ def read_meta(pins: Pins) -> Meta:
         array.close()
     if magic != layout.MAGIC or version != layout.LAYOUT:
         raise LayoutError("the loaded wall has the map layout of another version", hint=layout.RELOAD_HINT)
-    hz, cpus, ban_bits, source_bits, prefix_bits, observe, proof_bits = rest
-    return Meta(seed, loaded, digest, hz, cpus, ban_bits, source_bits, prefix_bits, bool(observe), proof_bits)
+    hz, cpus, ban_bits, source_bits, prefix_bits, observe, *proof = rest
+    return Meta(seed, loaded, digest, hz, cpus, ban_bits, source_bits, prefix_bits, bool(observe), *proof)
 
 
 class Wall:
@@ -154,6 +158,8 @@ class Wall:
         return WallInfo(
             instance=self._paths.instance,
             policy="observe" if meta.observe else "enforce",
+            observed=tuple(reason for reason in Reason if meta.observed >> reason & 1),
+            observed_since_ms=meta.observed_since_ms,
             layout=layout.LAYOUT,
             tick_hz=meta.hz,
             cpus=meta.cpus,
@@ -226,19 +232,17 @@ class Wall:
 
     def verdicts(self) -> Mapping[str, Mapping[Reason, Count]]:
         """See :class:`Dataplane`."""
-        words = self._array("verdicts").words
-        per_cpu = layout.INTERFACES * layout.REASON_SLOTS * 2
-        totals: dict[str, dict[Reason, Count]] = {}
-        for entry in self.interface_table.entries():
-            by_reason: dict[Reason, Count] = {}
-            for reason in Reason:
-                at = (entry.slot * layout.REASON_SLOTS + reason) * 2
-                packets = sum(words[at::per_cpu])
-                if packets:
-                    by_reason[reason] = Count(packets, sum(words[at + 1 :: per_cpu]))
-            if entry.wanted or by_reason:
-                totals[entry.name] = by_reason
-        return totals
+        would = self.observed()  # first: it is a part of the others
+        counted = verdict_counts.read(self._array("verdicts"), self.interface_table.entries())
+        return verdict_counts.merged(counted, would)
+
+    def observed(self) -> verdict_counts.Totals:
+        """See :class:`Dataplane`."""
+        return verdict_counts.read(self._array("would_drop"), self.interface_table.entries())
+
+    def begin_observing(self, mask: int) -> None:
+        """Count what these reasons would drop from 0 on; for the loader alone."""
+        verdict_counts.begin_anew(self._array("would_drop"), mask)
 
     def sources(self) -> MeterSnapshot:
         """See :class:`Dataplane`."""

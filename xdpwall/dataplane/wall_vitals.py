@@ -146,9 +146,11 @@ class WallVitals:
         """See :class:`Vitals`."""
         import numpy as np
 
-        words = np.frombuffer(self._parts.array("verdicts").memory, dtype=np.uint64)
         shape = (self._parts.meta.cpus, INTERFACES, REASON_SLOTS, 2)
-        packets = words[: int(np.prod(shape))].reshape(shape)[..., 0]
+        packets = np.zeros(shape[:3], dtype=np.uint64)
+        for name in ("verdicts", "would_drop"):
+            words = np.frombuffer(self._parts.array(name).memory, dtype=np.uint64)
+            packets += words[: int(np.prod(shape))].reshape(shape)[..., 0]
         names = {entry.slot: entry.name for entry in self._parts.table.entries()}
         by_slot = packets.sum(axis=(0, 2))
         known = np.zeros((INTERFACES, REASON_SLOTS), dtype=bool)
