@@ -9,7 +9,8 @@
 #ifndef XDPWALL_PROOFS_H
 #define XDPWALL_PROOFS_H
 
-/* Kinds, from 1; 0 is an empty place. The numbers index proof_ages, dataplane/proofs.py repeats them. */
+/* Kinds. A word of 0 is an empty place. The numbers index proof_ages, dataplane/proofs.py repeats them. */
+#define PROOF_BARRED 0   /* a source that is over its limits: for a while its handshake counts no more. Written by Python */
 #define PROOF_TCP 1      /* a connection: we opened it, or sent data on it */
 #define PROOF_ASKED 2    /* UDP or another protocol that we sent first */
 #define PROOF_PING 3     /* an echo request of ours; "ports" is its identifier */
@@ -143,7 +144,7 @@ INLINE u64 find_proof(u64 hash, u64 now)
         return 0;
     }
     u64 word = *(volatile u64 *)&line->place[found & (PROOF_WAYS - 1)];
-    if (word >> 32 != proof_tag(hash) || !holds(word, stamp_of(now), ages))
+    if (word >> 32 != proof_tag(hash) || !holds(word, stamp_of(now), ages) || kind_of(word) == PROOF_BARRED)
         return 0;
     if (kind_of(word) == PROOF_ANSWERED && ((word >> PROOF_COUNT) & 7) < ANSWERS_WANTED)
         return 0;
@@ -178,6 +179,8 @@ INLINE int note_proof(u64 hash, u64 kind, u64 now)
     if (way) {
         u64 word = line->place[way & (PROOF_WAYS - 1)];
         if (holds(word, stamp, ages)) {
+            if (kind_of(word) == PROOF_BARRED)
+                return 0;
             if ((word & PROOF_STAMP_MASK) == stamp && (kind_of(word) == kind || kind == PROOF_ANSWERED))
                 return 0;
             count = (word >> PROOF_COUNT) & 7;

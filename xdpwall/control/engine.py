@@ -103,6 +103,7 @@ class Engine:
             changed=self.sentinel.respare,
         )
         self._sockets = None if look is None else SocketWatch(look, clock, self.health)
+        self.sentinel.spare_known(clock, self.health, self._sockets)
         self._lane_record = LaneRecord(store, clock)
         self.cookies = None if paths is None else syncookies.build(config, clock, self.health, self._record, paths)
         self.incidents = incident_setup.build(

@@ -94,7 +94,9 @@ def _way_out(prefix: Prefix, entry: Protected) -> str:
     if prefix != entry.prefix and prefix.length < len(prefix.packed) * 8 and prefix.contains(entry.prefix):
         return "ban the narrower prefixes around it"
     if entry.kind is Kind.ADMIN:
-        return "if that is an intruder: end the session, name the address in protect.never, reload, then ban it"
+        return (
+            "if that is an intruder: end the session, name the address in protect.never, reload, then ban it"
+        )
     return "this host would cut itself or its operators off"
 
 

@@ -13,7 +13,9 @@ from xdpwall.model import Origin
 LATELY_NS = 10_000_000_000
 _FRESH_MS = 1_000
 _MOST_NAMED = 20
-_TOLD = frozenset({"rule", "rule_end", "collapse", "flush", "cookies", "reload", "load", "off", "on"})
+_TOLD = frozenset(
+    {"rule", "rule_end", "collapse", "cut", "flush", "cookies", "reload", "load", "off", "on", "spared"}
+)
 """Events of the history that belong into an incident's list of actions."""
 
 

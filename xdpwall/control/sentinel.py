@@ -10,23 +10,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
+from xdpwall.clock import Clock
 from xdpwall.config import Config
 from xdpwall.config_sections import PrefixLimits, SourceLimits
 from xdpwall.control.book import Book
 from xdpwall.control.database import Changes, Event, Strike
 from xdpwall.control.desk import describe, write_bans
 from xdpwall.control.guard import Guard
+from xdpwall.control.health import Health
+from xdpwall.control.innocents import Innocents
 from xdpwall.control.logs import Throttle
+from xdpwall.control.sockets import SocketWatch
 from xdpwall.control.traffic import Traffic
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.keys import source_prefix
 from xdpwall.detection.banning import BanPolicy, BanRules, Decision, Refusal
 from xdpwall.detection.collapse import Collapse, collapse
-from xdpwall.detection.detector import Detector
+from xdpwall.detection.detector import Detection, Detector
 from xdpwall.detection.finding import Finding
-from xdpwall.detection.keys import KeySet, keys_of
+from xdpwall.detection.keys import KeySet, keys_of, no_keys
 from xdpwall.detection.limits import Limits
 from xdpwall.detection.prefixset import PrefixSet
+from xdpwall.detection.rates import Rates
 from xdpwall.model import Ban, Origin, Prefix
 
 log = logging.getLogger(__name__)
@@ -64,6 +71,10 @@ class Sentinel:
         self._last_packets = -1
         self._waiting = 0
         self._look_again = False
+        self.watch: Callable[[Detection], None] = lambda _: None
+        """Is handed each look at the meters, with what was found."""
+        self.innocents: Innocents | None = None
+        """Stands up for known sources; None: nobody is known. See :meth:`spare_known`."""
         self.detections = 0
         """Findings since start."""
         self.last_detection_ns: int | None = None
@@ -85,9 +96,29 @@ class Sentinel:
             Ban(strike.prefix, strike.last_ms, strike.last_ms, strikes=strike.strikes) for strike in strikes
         )
 
+    def spare_known(self, clock: Clock, health: Health, sockets: SocketWatch | None) -> None:
+        """From now on sources that this host talks to are not banned for what may be forged.
+
+        Args:
+            clock: both clocks.
+            health: told who is held back.
+            sockets: knows who has a connection with this host; None: nobody has.
+        """
+        self.innocents = Innocents(
+            clock,
+            health,
+            self._record,
+            self._throttle,
+            peers=lambda: no_keys() if sockets is None else sockets.peers,
+            spared=self._spared,
+        )
+        self.innocents.lapse_after(self._config.proof.source_ms)
+
     def configure(self, config: Config) -> None:
         """Put another config in force."""
         self._config = config
+        if self.innocents is not None:
+            self.innocents.lapse_after(config.proof.source_ms)
         self._detector.set_limits(*limits(config))
         self._policy.set_rules(rules(config))
 
@@ -122,12 +153,17 @@ class Sentinel:
     def step(self, wall: Dataplane, traffic: Traffic, now_ms: int, mono_ns: int) -> None:
         """One tick: look if it can matter, then ban whom detection found, and those who waited for their turn."""
         findings: list[Finding] = []
+        rates: Rates | None = None
         if self._config.meters.enabled and self._should_look(traffic, mono_ns):
             self._last_look_ns, self._last_packets = mono_ns, traffic.packets
-            findings = self._detector.observe(wall.sources(), wall.prefixes()).findings
+            detection = self._detector.observe(wall.sources(), wall.prefixes())
+            self.watch(detection)
+            findings, rates = detection.findings, detection.sources
             if findings:
                 self.detections += len(findings)
                 self.last_detection_ns = mono_ns
+        if self.innocents is not None:
+            findings = self.innocents.screen(wall, findings, rates, self._detector)
         if not findings and not self._waiting:
             return
         decisions = self._policy.decide(findings, now_ms)
@@ -212,17 +248,27 @@ class Sentinel:
             spared=self._spared,
             only=keys_of(fresh),
         )
-        for found in plan.held_back:
-            self._throttle.line(
-                "held back",
-                f"{found.prefix} is not banned as a whole: a protected address is in it",
-            )
-        for found in plan.collapses:
-            self._fold(wall, found, now_ms)
+        for found in (*plan.collapses, *plan.held_back):
+            parts = self._parts(wall, found.prefix)
+            if parts is None:
+                self._throttle.line(
+                    "held back",
+                    f"{found.prefix} is not banned as a whole: those in it are protected, or have flows",
+                )
+            for part in parts or ():
+                inside = [key for key in found.sources.tolist() if part.contains(source_prefix(key))]
+                self._fold(wall, Collapse(part, np.array(inside, np.uint64)), len(found.sources), now_ms)
 
-    def _fold(self, wall: Dataplane, found: Collapse, now_ms: int) -> None:
+    def _parts(self, wall: Dataplane, prefix: Prefix) -> list[Prefix] | None:
+        """What of a prefix may be banned; None: it is left alone."""
+        if self.innocents is not None:
+            return self.innocents.parts(wall, prefix)
+        return None if self._spared.overlaps(prefix) else [prefix]
+
+    def _fold(self, wall: Dataplane, found: Collapse, of: int, now_ms: int) -> None:
+        """Ban a prefix in place of its sources; ``of`` is how many there are in the whole that it may be a part of."""
         sources = tuple(source_prefix(int(key)) for key in found.sources)
-        decision = self._policy.decide_prefix(found.prefix, found.text, now_ms)
+        decision = self._policy.decide_prefix(found.prefix, Collapse.words(of), now_ms)
         if isinstance(decision, Refusal):
             self._hold_back(decision, now_ms)
             return

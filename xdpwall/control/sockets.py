@@ -13,11 +13,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Thread
 
+import numpy as np
+
 from xdpwall.clock import Clock
 from xdpwall.config import Config
 from xdpwall.control.health import Health
 from xdpwall.dataplane.interface import Dataplane, Flow
+from xdpwall.dataplane.keys import source_keys
 from xdpwall.dataplane.sockets import ALL_PORTS, Survey
+from xdpwall.detection.keys import Keys, no_keys, prefix_keys
 from xdpwall.errors import XdpwallError
 
 SLICE = 1_000
@@ -32,11 +36,12 @@ Ports = tuple[frozenset[int], frozenset[int], frozenset[int]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One look, made ready in the thread: the open ports, the flows to tell, and the hashes of all flows."""
+    """One look, made ready in the thread: open ports, the flows to tell, the hashes of all flows, and their peers."""
 
     ports: Ports
     due: list[Flow]
     known: frozenset[int]
+    peers: Keys
 
 
 class SocketWatch:
@@ -67,6 +72,8 @@ class SocketWatch:
         self._known: frozenset[int] = frozenset()
         self._round = 0
         self._waiting: list[Flow] = []
+        self.peers: Keys = no_keys()
+        """Sources that this host has a connection with, or a UDP socket of its own, in order of their prefix's key."""
 
     def step(self, wall: Dataplane, config: Config) -> None:
         """Called in each tick: take what a look found, hand over a slice, begin the next look when it is due.
@@ -93,6 +100,10 @@ class SocketWatch:
         """Look again with the next tick: the configuration changed."""
         self._next_ns = 0
 
+    def again(self) -> None:
+        """Tell the wall of the ports again with the next look: its table was changed."""
+        self._told, self._next_ns = None, 0
+
     def _forget(self, wall: Dataplane) -> None:
         """Another wall knows nothing."""
         self._wall = wall
@@ -111,6 +122,7 @@ class SocketWatch:
         self._health.clear("sockets")
         self._tell_ports(wall, found.ports)
         self._known = found.known
+        self.peers = found.peers
         # What still waits from the last look goes first, unless it has ended meanwhile.
         self._waiting = [flow for flow in self._waiting if hash(flow) in found.known] + found.due
 
@@ -141,7 +153,18 @@ def prepare(survey: Survey, known: frozenset[int], number: int, of: int) -> Foun
         flow for flow, key in zip(survey.flows, hashes, strict=True) if key not in known or key % of == turn
     ]
     ports = (frozenset(survey.tcp), frozenset(survey.udp), frozenset(survey.admin))
-    return Found(ports, due, frozenset(hashes))
+    return Found(ports, due, frozenset(hashes), peers_of(survey.flows))
+
+
+def peers_of(flows: list[Flow]) -> Keys:
+    """Source keys of the other ends, unique, in order of their prefix's key."""
+    keys = [no_keys()]
+    for width in (4, 16):
+        addresses = list({flow.peer for flow in flows if len(flow.peer) == width})
+        if addresses:
+            keys.append(source_keys(addresses))
+    found = np.unique(np.concatenate(keys))
+    return found[np.argsort(prefix_keys(found), kind="stable")]
 
 
 def in_thread(work: Callable[[], Found]) -> Future[Found]:

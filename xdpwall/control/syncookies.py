@@ -46,9 +46,7 @@ def build(
     config: Config, clock: Clock, health: Health, record: Callable[[Changes], None], paths: Paths
 ) -> SynCookies:
     """Cookies of an instance, over this host's own settings."""
-    return SynCookies(
-        config, clock, health, record=record, memory=Memory(paths.state), sysctls=Sysctls()
-    )
+    return SynCookies(config, clock, health, record=record, memory=Memory(paths.state), sysctls=Sysctls())
 
 
 class Stage(Enum):

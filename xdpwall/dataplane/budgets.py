@@ -94,9 +94,12 @@ def pack_ages(proof: ProofConfig, hz: int) -> bytes:
     )
     fragment = -(-_FRAGMENT_MS * hz // (1000 * _STAMP_TICKS))
     vouched = -(-_VOUCHED_MS * hz // (1000 * _STAMP_TICKS))
-    return AGES.pack(0, tcp, udp, icmp, udp, source, fragment, vouched, *[0] * 8)
+    barred = -(-_BARRED_MS * hz // (1000 * _STAMP_TICKS))
+    return AGES.pack(barred, tcp, udp, icmp, udp, source, fragment, vouched, *[0] * 8)
 
 
+_BARRED_MS = 5_000
+"""How long the controller's word against a source holds. It says so again each second."""
 _VOUCHED_MS = 120_000
 """How long the controller's word for a source holds: an upgrade or a restart of the controller takes less."""
 _FRAGMENT_MS = 30_000

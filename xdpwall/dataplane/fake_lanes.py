@@ -25,6 +25,7 @@ class FakeLanes:
         self.flows: dict[Flow, int] = {}
         self.proven_keys: set[int] = set()
         self.vouched: set[int] = set()
+        self.barred: set[int] = set()
         self.cookies = False
         self.cookies_possible = False
         self._lanes: dict[Lane, LaneCount] = {lane: _NONE for lane in Lane if lane is not Lane.CLOSED}
@@ -63,6 +64,10 @@ class FakeLanes:
     def vouch(self, keys: Iterable[int]) -> None:
         """See :meth:`Dataplane.vouch`; kept in ``vouched``, of the last call alone."""
         self.vouched = set(keys)
+
+    def bar(self, keys: Iterable[int]) -> None:
+        """See :meth:`Dataplane.bar`; kept in ``barred``, of the last call alone."""
+        self.barred = set(keys)
 
     def count_lane(
         self,

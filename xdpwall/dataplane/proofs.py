@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-PROOF_TCP, PROOF_ASKED, PROOF_SOURCE, PROOF_VOUCHED = 1, 2, 5, 7
+PROOF_BARRED, PROOF_TCP, PROOF_ASKED, PROOF_SOURCE, PROOF_VOUCHED = 0, 1, 2, 5, 7
 _ABOUT_TO_END = 64
 """In units of a stamp, 4 to 16 s: a handshake's proof that ends sooner is replaced by the controller's word."""
 _KIND, _COUNT = 29, 26
@@ -114,6 +114,22 @@ class Proofs:
             ):
                 self._write(words, at * PROOF_WAYS, tag, low, stamp)
                 gates[at] |= 1 << (tag >> 29)
+
+    def bar(self, keys: Iterable[int], now: int) -> None:
+        """For a few seconds these sources' handshakes do not count beyond a budget; their flows do.
+
+        Args:
+            keys: source keys.
+            now: the tick.
+        """
+        import numpy as np
+
+        words, gates = self._words(), self._gate.memory
+        stamp = (now >> _STAMP_SHIFT) & _STAMP_MASK
+        index, tags = self._place(self._source_hashes(np.fromiter(keys, np.uint64)))
+        for at, tag in zip(index.tolist(), tags.tolist(), strict=True):
+            self._write(words, at * PROOF_WAYS, tag, PROOF_BARRED << _KIND | 1 << _COUNT | stamp, stamp)
+            gates[at] |= 1 << (tag >> 29)
 
     def __len__(self) -> int:
         """How many places are taken, fresh or not."""

@@ -328,6 +328,10 @@ class Wall:
         """See :class:`Dataplane`."""
         self._proofs().vouch(keys, self._clock.now())
 
+    def bar(self, keys: Iterable[int]) -> None:
+        """See :class:`Dataplane`."""
+        self._proofs().bar(keys, self._clock.now())
+
     def watch_events(self) -> list[WatchEvent]:
         """See :class:`Dataplane`."""
         if self._watch is None:

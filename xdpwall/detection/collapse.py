@@ -21,8 +21,13 @@ class Collapse:
 
     @property
     def text(self) -> str:
-        """A ban's reason, for example ``40 banned sources within``."""
-        return f"{len(self.sources)} banned sources within"
+        """A ban's reason."""
+        return self.words(len(self.sources))
+
+    @staticmethod
+    def words(count: int) -> str:
+        """The reason of a ban for so many, for example ``40 banned sources within``."""
+        return f"{count} banned sources within"
 
 
 @dataclass(frozen=True, slots=True)

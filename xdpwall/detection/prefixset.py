@@ -83,6 +83,10 @@ class PrefixSet:
             if version == prefix.version and length > prefix.length
         )
 
+    def inside(self, prefix: Prefix) -> list[Prefix]:
+        """The members that lie in this prefix, in no order. Looks at all: for short sets."""
+        return [member for member in self if prefix.contains(member)]
+
     def covers_sources(self, keys: Keys) -> Mask:
         """Which of these sources lie in a member. A member longer than /64 counts for its whole /64."""
         return self._cover(keys, {4: 32, 6: _SOURCE_V6})

@@ -148,6 +148,16 @@ class Rates:
         rows, places = self._rows_of(keys)
         return self._sums(rows, places, len(keys), kinds)
 
+    def drops_of(self, keys: Keys) -> Amounts:
+        """Packets of these keys that were dropped after the ban stages, shape ``(len(keys),)``.
+
+        Args:
+            keys: unique, ascending.
+        """
+        rows, places = self._rows_of(keys)
+        drops = self._row(COUNTERS.index("drops"))[rows].astype(np.float64)
+        return np.bincount(places, weights=drops, minlength=len(keys)).astype(np.float64)
+
     def seconds_of(self, keys: Keys) -> npt.NDArray[np.float64]:
         """In how many seconds these keys sent what they sent.
 

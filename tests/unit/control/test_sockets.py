@@ -16,6 +16,7 @@ from xdpwall.control.sockets import SLICE, Found, SocketWatch, in_thread, rounds
 from xdpwall.dataplane.fake import FakeWall
 from xdpwall.dataplane.interface import Flow
 from xdpwall.dataplane.sockets import ALL_PORTS, Survey
+from xdpwall.detection.keys import no_keys
 from xdpwall.errors import KernelError
 
 CONFIG = Config()
@@ -193,7 +194,7 @@ def test_the_thread_is_another_one() -> None:
 
     def work() -> Found:
         seen.append(threading.current_thread())
-        return Found((frozenset(), frozenset(), frozenset()), [], frozenset())
+        return Found((frozenset(), frozenset(), frozenset()), [], frozenset(), no_keys())
 
     in_thread(work).result(10)
     assert seen[0] is not threading.current_thread()

@@ -118,7 +118,9 @@ def _introduce(connection: Connection) -> None:
     """Tell the controller from where root is logged in, so that it never cuts him off."""
     session = ssh_connection() if os.geteuid() == 0 else ""
     if session:
-        with contextlib.suppress(InputError):  # a controller that is older than this command does not know the op
+        with contextlib.suppress(
+            InputError
+        ):  # a controller that is older than this command does not know the op
             connection.call("session", connection=session)
 
 
