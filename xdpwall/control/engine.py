@@ -22,6 +22,7 @@ from xdpwall.control.health import Health
 from xdpwall.control.keeper import Keeper
 from xdpwall.control.lane_record import LaneRecord
 from xdpwall.control.logs import Throttle
+from xdpwall.control.past_record import PastRecord
 from xdpwall.control.protector import Protector
 from xdpwall.control.reconcile import Mended, Reconciler
 from xdpwall.control.results import State
@@ -104,7 +105,9 @@ class Engine:
         )
         self._sockets = None if look is None else SocketWatch(look, clock, self.health)
         self.sentinel.spare_known(clock, self.health, self._sockets)
-        self._lane_record = LaneRecord(store, clock)
+        past = PastRecord(store, clock, lambda: self.config, self.book, self.traffic)
+        self.sentinel.watch = past.look
+        self._lane_record = LaneRecord(store, clock, past)
         self.cookies = None if paths is None else syncookies.build(config, clock, self.health, self._record, paths)
         self.incidents = incident_setup.build(
             config, store, clock, self.book, self.guard, record=self._record, paths=paths
@@ -150,7 +153,7 @@ class Engine:
 
     def close(self, reason: str) -> None:
         """Write down that we stop, and let go of the wall. It stays up."""
-        self._lane_record.close()
+        self._lane_record.close(self.wall)
         if self.cookies is not None:
             self.cookies.close(self.wall)
         self.incidents.close()

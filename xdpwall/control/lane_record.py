@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feeds what lanes bring in to the state file, once a minute."""
+"""Feeds what comes in to the state file, once a minute: by lane for `learn`, by source for `simulate`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from xdpwall.clock import Clock
 from xdpwall.control import learned
 from xdpwall.control.learning import Learned, Learning
+from xdpwall.control.past_record import PastRecord
 from xdpwall.control.store import Store
 from xdpwall.dataplane.interface import Dataplane
 
@@ -20,9 +21,11 @@ class LaneRecord:
     Args:
         store: the state file. What it cannot take is lost: it is a month's statistics, no ban.
         clock: both clocks.
+        past: keeps who came near a limit; None: nobody does.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, past: PastRecord | None = None) -> None:
+        self._past = past
         self._store = store
         self._clock = clock
         self._learning = Learning()
@@ -35,6 +38,8 @@ class LaneRecord:
             DataplaneError: the wall cannot be read.
         """
         now = self._clock.mono_ns()
+        if self._past is not None:
+            self._past.second(wall)
         totals = {lane: (count.asking.packets, count.asking.bytes) for lane, count in wall.lanes().items()}
         self._learning.second(totals, attack=attack, mono_ns=now, wall_ms=self._clock.wall_ms())
         if now >= self._next_ns:
@@ -44,9 +49,13 @@ class LaneRecord:
     def restart(self) -> None:
         """The wall was let go."""
         self._learning.restart()
+        if self._past is not None:
+            self._past.restart()
 
-    def close(self) -> None:
+    def close(self, wall: Dataplane | None = None) -> None:
         """The controller stops: nothing waits any more."""
+        if self._past is not None:
+            self._past.close(wall)
         self._save(self._learning.take(everything=True))
 
     def _save(self, parts: list[Learned]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from xdpwall.control import incident_tables, learned
+from xdpwall.control import incident_tables, learned, past_tables
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -36,6 +36,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     (learned.TABLE,),
     (incident_tables.TABLE,),
+    past_tables.TABLES,
 )
 VERSION = len(STEPS)
 

@@ -61,6 +61,11 @@ class Traffic:
         """Packets since load, newest total."""
         return self._samples[-1].packets if self._samples else 0
 
+    @property
+    def banned(self) -> int:
+        """Packets that bans dropped since load, newest total."""
+        return self._samples[-1].banned if self._samples else 0
+
     def last_tick(self) -> tuple[float, float]:
         """Packets and bits per second between the two newest totals that got past the bans."""
         if len(self._samples) < 2:

@@ -135,6 +135,20 @@ class Rates:
         sums = np.bincount(self._buckets, weights=counts)
         return np.unique(self._moved.keys[sums[self._buckets] > least * self._seconds])
 
+    @property
+    def slots(self) -> int:
+        """How many slots moved: what a look for keys costs."""
+        return len(self._moved.keys)
+
+    def keys_with(self, kind: Kind, amount: float) -> Keys:
+        """Keys that may have sent this much of one kind (packets or bits), in whatever time. As :meth:`keys_above`."""
+        counts = self._row(_ROW[kind])
+        least = amount / _BITS.get(kind, 1)
+        if not len(counts) or counts.sum(dtype=np.float64) < least:
+            return no_keys()
+        sums = np.bincount(self._buckets, weights=counts)
+        return np.unique(self._moved.keys[sums[self._buckets] >= least])
+
     def of(self, keys: Keys, kinds: tuple[Kind, ...]) -> Amounts:
         """What these keys sent.
 
