@@ -7,7 +7,7 @@ egress program writes in the same moment wins or loses whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from xdpwall.dataplane.budgets import AGES
@@ -49,6 +49,11 @@ class Proofs:
         self._ages = ages
         self._seed = seed
         self._bits = table.entries.bit_length() - 1
+
+    @classmethod
+    def of(cls, array: Callable[[str], MappedArray], seed: int) -> Proofs:
+        """Over the maps of a wall, found by name."""
+        return cls(array("proofs"), array("proof_gate"), array("proof_ages"), seed)
 
     def note(self, flows: Iterable[Flow], now: int) -> int:
         """Enter flows that the kernel's own sockets speak of, or keep them fresh. Gives how many there were.

@@ -371,9 +371,7 @@ class Wall:
         return MeterSnapshot(slots, time.monotonic_ns(), self._clock.now(), self._meta.hz)
 
     def _proofs(self) -> Proofs:
-        return Proofs(
-            self._array("proofs"), self._array("proof_gate"), self._array("proof_ages"), self._meta.seed
-        )
+        return Proofs.of(self._array, self._meta.seed)
 
     def _array(self, name: str) -> MappedArray:
         if name not in self._arrays:
