@@ -79,6 +79,9 @@ INLINE u64 word_of(struct packet *p)
     return flow_word(name, p->protocol, 0);
 }
 
+/* Of the quoted packet's transport header, as each error has it (RFC 792; RFC 4443 has more). */
+#define QUOTED_LEAST 8
+
 /*
  * An ICMP error quotes the packet that provoked it, from its IP header on: is it of a flow that we know? Then path MTU
  * discovery and "unreachable" go on in a flood. Quoted are we as the source, so the sides are the other way round.
@@ -89,11 +92,12 @@ INLINE int is_provoked(struct packet *p)
     struct icmp_header *icmp = p->data + at;
     if ((void *)(icmp + 1) > p->end)
         return 0;
-    u64 inner = at + sizeof(*icmp), hash;
+    /* parse_transport saw that the header is whole. What the frame has behind its packet is no quotation. */
+    u64 inner = at + sizeof(*icmp), left = p->l4_length - sizeof(*icmp), hash;
     u32 quoted_ports;
     if (p->is_v6) {
         struct ipv6_header *ip = p->data + inner;
-        if (icmp->type < 1 || icmp->type > 4 || (void *)(ip + 1) + 4 > p->end)
+        if (icmp->type < 1 || icmp->type > 4 || (void *)(ip + 1) + 4 > p->end || left < sizeof(*ip) + QUOTED_LEAST)
             return 0;
         quoted_ports = *(u32 *)(ip + 1);
         u64 ports_in = (quoted_ports >> 16) | (quoted_ports & 0xffff) << 16;
@@ -111,7 +115,7 @@ INLINE int is_provoked(struct packet *p)
             return 0;
         u64 header = (ip->version_length & 15) * 4;
         struct icmp_header *echo = p->data + inner + header;
-        if (header < sizeof(*ip) || (void *)(echo + 1) > p->end)
+        if (header < sizeof(*ip) || (void *)(echo + 1) > p->end || left < header + QUOTED_LEAST)
             return 0;
         quoted_ports = *(u32 *)echo;
         u64 ports_in = (quoted_ports >> 16) | (quoted_ports & 0xffff) << 16;

@@ -222,6 +222,22 @@ def test_errors_that_our_packets_provoked(talk: Talk, v6: bool) -> None:
 
 
 @FAMILIES
+def test_a_quotation_behind_the_packet_is_none(talk: Talk, v6: bool) -> None:
+    """IP ends before the quoted packet does; the frame has the rest, as padding."""
+    protocol, peer = (ICMPV6, PEER6) if v6 else (ICMP, PEER4)
+    talk.say(tcp(SYN, sport=50000, dport=80), v6=v6)
+    talk.exhaust(icmp(128 if v6 else 8), protocol, v6=v6)
+    whole = quoted(tcp(SYN, sport=50000, dport=80), TCP, v6=v6, target=peer)
+    least = 8 + (40 if v6 else 20) + 8
+    for length in range(8, len(whole)):
+        frame = bytearray(talk.frame_in(whole, protocol, v6=v6, stranger=True))
+        at = 18 if v6 else 16
+        frame[at : at + 2] = (length if v6 else 20 + length).to_bytes(2, "big")
+        reason = Reason.PASS_SOLICITED if length >= least else Reason.LANE_ICMP
+        assert talk.probe.run(bytes(frame)).reason is reason
+
+
+@FAMILIES
 def test_errors_cut_short_at_every_byte(talk: Talk, v6: bool) -> None:
     protocol = ICMPV6 if v6 else ICMP
     talk.exhaust(icmp(128 if v6 else 8), protocol, v6=v6)
