@@ -8,7 +8,7 @@ BIN := .venv/bin
 ARGS ?=
 # What test-fresh installs: a suite of Debian.
 SUITE ?= bookworm
-C_FILES = $(shell find bpf -name '*.[ch]')
+C_FILES = $(shell find bpf tests/fuzz -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 
@@ -31,6 +31,7 @@ run: need-root setup ## the wall in the foreground on this host: ARGS="-i eth1" 
 .PHONY: test
 test: need-root setup ## every test, on real XDP and real namespaces (root)
 	@packaging/test-tools
+	@packaging/fuzz-tools
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-unit
@@ -45,6 +46,11 @@ test-bpf: need-root setup ## only the tests of the C program, through BPF_PROG_T
 test-lab: need-root setup ## only the tests in network namespaces (root)
 	@packaging/test-tools
 	@$(BIN)/python -m pytest tests/lab $(ARGS)
+
+.PHONY: fuzz
+fuzz: need-root setup ## mutated packets and hostile bytes: ARGS="--packets 100000000 --seconds 900" (root)
+	@packaging/fuzz-tools
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: test-browser
 test-browser: setup ## the reports in a real browser; installs Chromium if it is missing
