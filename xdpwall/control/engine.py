@@ -79,7 +79,7 @@ class Engine:
         self.clock = clock
         self.health = Health()
         self.traffic = Traffic()
-        self.throttle = Throttle(logging.getLogger("xdpwall"))
+        self.throttle = Throttle(logging.getLogger("xdpwall"), incident=lambda: self.incidents.key)
         self.desk = Desk(None, self.book, self.guard, clock, config.bans.time_ms)
         self.sentinel = Sentinel(config, self.book, self.guard, self._record, self.throttle)
         self.fingerprints = Fingerprints(config, self._record, self.throttle)

@@ -7,7 +7,6 @@ record written. Nothing in here waits: the disk, origins and messages have threa
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,8 +35,6 @@ from xdpwall.incident.saturation import merged
 from xdpwall.incident.thresholds import Measure, measures, names, worst
 from xdpwall.incident.words import crossed
 from xdpwall.sample import Sample
-
-log = logging.getLogger(__name__)
 
 _PREROLL_SECONDS = 30
 _LOOK_SECONDS = 3
@@ -153,6 +150,11 @@ class Incidents:
     def current(self) -> Incident | None:
         """The open incident, as of the last second."""
         return None if self._account is None or not self._life.open else self._account.brief
+
+    @property
+    def key(self) -> str | None:
+        """The open incident's name for people."""
+        return None if self.current is None else self.current.key
 
     # --- what happens ---
 
@@ -386,7 +388,7 @@ class Incidents:
         self._herald.know(record.severity)
         self._watchman.recall(record.diversion)
         self._evidence.resume(wall, record)
-        log.warning("incident %s was open and goes on", record.key)
+        self._herald.goes_on_from_before(record)
 
     def _learned(self) -> None:
         data = {"normal": self._normal.to_json(), "trusted": self._watchman.trusted()}

@@ -150,7 +150,9 @@ class Innocents:
             return []
         if parts != [finding.prefix]:
             self._throttle.line(
-                "cut", f"the ban on {finding.prefix} is cut around those who are protected or have flows"
+                "cut",
+                f"the ban on {finding.prefix} is cut around those who are protected or have flows",
+                source=finding.prefix,
             )
         return [replace(finding, prefix=part) for part in parts]
 
@@ -191,6 +193,7 @@ class Innocents:
             self._throttle.line(
                 "guilty",
                 f"{finding.prefix} is banned though it has flows: its own connections carry what is over its limit",
+                source=finding.prefix,
             )
         if len(self._innocence):
             wall.bar(self._innocence.keys.tolist())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 FORMAT = "%(levelname)s %(message)s"
 STAMPED = "%(asctime)s " + FORMAT
@@ -40,17 +41,30 @@ def _journal(instance: str) -> logging.Handler | None:
         return None  # in a container, say: stderr still goes somewhere
 
 
+def about(**fields: object) -> dict[str, dict[str, object]]:
+    """What a line is about, for ``extra=``: the fields of :meth:`Throttle.line`, and ``event``."""
+    return {"fields": fields}
+
+
 class Throttle:
     """Lets the first few lines of a kind through each second, and counts the rest.
 
     Args:
         logger: where lines go.
         each_second: lines of one kind per second.
+        incident: the key of the incident that is open, None for none: each line of the meantime belongs to it.
     """
 
-    def __init__(self, logger: logging.Logger, each_second: int = 5) -> None:
+    def __init__(
+        self,
+        logger: logging.Logger,
+        each_second: int = 5,
+        *,
+        incident: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._logger = logger
         self._most = each_second
+        self._incident = incident
         self._counts: dict[str, int] = {}
 
     def line(self, kind: str, text: str, level: int = logging.INFO, **fields: object) -> None:
@@ -64,13 +78,14 @@ class Throttle:
         """
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count <= self._most:
-            self._logger.log(level, "%s", text, extra={"fields": {"event": kind, **fields}})
+            self._logger.log(
+                level, "%s", text, extra=about(**{"event": kind, "incident": self._incident(), **fields})
+            )
 
     def second(self) -> None:
         """A second is over: tell the counts, and start anew."""
         for kind, count in self._counts.items():
             if count > self._most:
-                self._logger.info(
-                    "%s: %d more in this second", kind, count - self._most, extra={"fields": {"event": kind}}
-                )
+                more = about(event=kind, incident=self._incident())
+                self._logger.info("%s: %d more in this second", kind, count - self._most, extra=more)
         self._counts.clear()

@@ -125,7 +125,8 @@ class Notifier:
         """Send this soon. Never waits. Gives whether it is to be sent."""
         if not self._gate.admits(notice, self._config, mono_ns):
             return False
-        log.warning("%s", notice.title)
+        if notice.moment == "problem":  # an incident's lines are the herald's, whoever wants messages
+            log.warning("%s", notice.title)
         if not senders(self._config):
             return False
         try:

@@ -193,7 +193,8 @@ class Ops:
         for event in changes.events:
             what = "all" if event.prefix is None else event.prefix
             detail = f": {event.detail}" if event.detail else ""
-            self._engine.throttle.line(f"operator {event.event}", f"operator: {event.event} {what}{detail}")
+            text = f"operator: {event.event} {what}{detail}"
+            self._engine.throttle.line(f"operator {event.event}", text, source=event.prefix)
         return self._engine.commit(changes)
 
     async def _committed(self, result: dict[str, Any], futures: list[Future[object]]) -> Result:

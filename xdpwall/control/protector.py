@@ -19,6 +19,7 @@ from xdpwall.control.book import Book
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import write_bans
 from xdpwall.control.health import Health
+from xdpwall.control.logs import about
 from xdpwall.control.protect import ANNOUNCED, Evidence, Wanted, gateways, own
 from xdpwall.control.protection import SETTING, VOUCHED, Found, Kind, Memory, Protected, to_text
 from xdpwall.control.record import Record
@@ -194,13 +195,15 @@ class Protector:
         for prefix, entry in after.items():
             if entry.kind is Kind.ADMIN and prefix not in before:
                 events.append(Event(now, "protect", prefix, "auto", f"{entry.why} ({entry.source})"))
-                log.info("%s is protected: %s (%s)", prefix, entry.why, entry.source)
+                text = f"{prefix} is protected: {entry.why} ({entry.source})"
+                log.info("%s", text, extra=about(event="protect", source=prefix))
         for prefix, entry in before.items():
             if entry.kind is Kind.ADMIN and prefix not in after:
                 events.append(
                     Event(now, "unprotect", prefix, "auto", "nobody is logged in from there any more")
                 )
-                log.info("%s is not protected any more: nobody is logged in from there", prefix)
+                text = f"{prefix} is not protected any more: nobody is logged in from there"
+                log.info("%s", text, extra=about(event="unprotect", source=prefix))
         if events:
             self._record(Changes(events=tuple(events)))
 
@@ -241,7 +244,8 @@ def make_way(
         for part in rest:
             book.put(part)
         what = f"cut around {entry.prefix}" if rest else "lifted"
-        log.warning("the ban on %s is %s: %s", ban.prefix, what, entry.why)
+        text = f"the ban on {ban.prefix} is {what}: {entry.why}"
+        log.warning("%s", text, extra=about(event="cut" if rest else "unban", source=ban.prefix))
         event = Event(now_ms, "cut" if rest else "unban", ban.prefix, "auto", f"{entry.prefix}: {entry.why}")
         record(
             Changes(

@@ -17,6 +17,7 @@ from xdpwall.control.book import Book
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import write_bans
 from xdpwall.control.guard import Guard
+from xdpwall.control.logs import about
 from xdpwall.dataplane.interface import Dataplane, KernelBan
 from xdpwall.errors import DataplaneError, RefusedError
 from xdpwall.model import Ban, Origin, Prefix
@@ -141,7 +142,8 @@ class Reconciler:
             try:
                 self._guard.check(ban.prefix)
             except RefusedError as error:
-                log.warning("a ban found in the kernel is lifted: %s", error.message)
+                text = f"a ban found in the kernel is lifted: {error.message}"
+                log.warning("%s", text, extra=about(event="reconcile", source=ban.prefix))
                 mended.lifted += wall.bans.remove(ban.prefix)
                 continue
             self._book.put(ban)
@@ -250,4 +252,4 @@ class Reconciler:
     @staticmethod
     def _name(text: str, prefix: Prefix, count: int) -> None:
         if count <= _NAMED:
-            log.warning(text, prefix)
+            log.warning(text, prefix, extra=about(event="reconcile", source=prefix))

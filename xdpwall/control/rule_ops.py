@@ -43,7 +43,7 @@ class RuleOps:
         result, rule, changes = rulebook.change(engine.wall.rules, op, args["id"], engine.clock.wall_ms())
         if op == "rules.del":
             engine.fingerprints.removed(rule, engine.clock.mono_ns())
-        engine.throttle.line("operator rule", f"operator: {changes.events[0].detail}")
+        engine.throttle.line("operator rule", f"operator: {changes.events[0].detail}", rule=args["id"])
         try:
             await asyncio.wrap_future(engine.commit(changes))
         except StoreError as error:

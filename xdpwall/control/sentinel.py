@@ -254,6 +254,7 @@ class Sentinel:
                 self._throttle.line(
                     "held back",
                     f"{found.prefix} is not banned as a whole: those in it are protected, or have flows",
+                    source=found.prefix,
                 )
             for part in parts or ():
                 inside = [key for key in found.sources.tolist() if part.contains(source_prefix(key))]
