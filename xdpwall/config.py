@@ -23,6 +23,7 @@ from xdpwall.config_geo import GeoConfig
 from xdpwall.config_incident import IncidentConfig, NotifyConfig, ProbesConfig
 from xdpwall.config_lanes import FingerprintsConfig, LanesConfig, ProofConfig, SynCookiesConfig
 from xdpwall.config_metrics import MetricsConfig
+from xdpwall.config_plain import DATAPLANE_KEYS
 from xdpwall.config_problems import CrossRule, check_mapping, syntax_problem
 from xdpwall.config_protect import ProtectConfig
 from xdpwall.config_sections import (
@@ -147,34 +148,20 @@ class Config(Section):
         values = {key: self.value(key) for key in DATAPLANE_KEYS}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
+    def file_values(self) -> dict[str, Any]:
+        """All values in nested dicts, as JSON and TOML would write them."""
+        return self.model_dump(mode="json", by_alias=True)
+
     def value(self, key: str) -> Any:
         """The value behind a dotted key of the file, as JSON and TOML would write it.
 
         Raises:
             KeyError: there is no such key.
         """
-        node: Any = self.model_dump(mode="json", by_alias=True)
+        node: Any = self.file_values()
         for part in key.split("."):
             node = node[part]
         return node
-
-
-DATAPLANE_KEYS = (
-    "policy",
-    "observe",
-    "bans.capacity",
-    "bans.prefix_capacity",
-    "meters.enabled",
-    "meters.sources",
-    "meters.prefixes",
-    "checks.malformed",
-    "checks.own_source",
-    "lanes.enabled",
-    "proof.capacity",
-    "syncookies.enabled",
-    *(f"limits.{scope}.{kind}" for scope in ("source", "prefix") for kind in ("pps", "bps", "syn", "burst")),
-)
-"""Keys that the C is specialised to: a change takes effect with the next `xdpwall load`."""
 
 
 def _ports_once(config: Config) -> str | None:

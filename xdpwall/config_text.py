@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from xdpwall.config import DATAPLANE_KEYS, Config
+from xdpwall.config import Config
+from xdpwall.config_plain import DATAPLANE_KEYS
 from xdpwall.config_types import Duration
 
 _WIDTH = 100

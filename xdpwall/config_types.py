@@ -11,13 +11,12 @@ from pydantic import AfterValidator, GetCoreSchemaHandler, PlainSerializer, Plai
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from xdpwall.errors import AddressError
+from xdpwall.interface_name import interface_fault
 from xdpwall.model import Prefix, parse_duration_ms
 from xdpwall.observe import PARTS
 
 PROBLEM = "xdpwall"
 """The pydantic error type whose message is already one of ours."""
-
-_NAME_BYTES = 15  # IFNAMSIZ is 16 with its closing zero byte (linux/if.h)
 
 
 def refuse(message: str) -> NoReturn:
@@ -94,22 +93,6 @@ def list_to_tuple(value: object) -> object:
 def round_up_to_power_of_two(value: int) -> int:
     """The next power of two that is not smaller; tables in the kernel are indexed by a mask."""
     return 1 << (value - 1).bit_length()
-
-
-def interface_fault(name: str) -> str | None:
-    """What is wrong with the name of an interface, or None.
-
-    The kernel's rule (dev_valid_name in net/core/dev.c), and the loopback, where every source is this host's own.
-    """
-    if not name:
-        return "an interface has a name"
-    if len(name.encode()) > _NAME_BYTES:
-        return f'"{name}" is too long for an interface; the kernel takes {_NAME_BYTES} bytes'
-    if name in {".", ".."} or any(c in "/:" or c.isspace() or not c.isprintable() for c in name):
-        return f'"{name}" cannot be the name of an interface'
-    if name == "lo":
-        return 'the wall cannot stand on "lo": every packet there comes from this host itself'
-    return None
 
 
 def _check_interface(name: str) -> str:

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdpwall import config as config_module
-from xdpwall.config import CROSS_RULES, DATAPLANE_KEYS, Config
+from xdpwall.config import CROSS_RULES, Config
+from xdpwall.config_plain import DATAPLANE_KEYS
 from xdpwall.config_problems import known_keys
-from xdpwall.config_types import duration_text, interface_fault, round_up_to_power_of_two
+from xdpwall.config_types import duration_text, round_up_to_power_of_two
 from xdpwall.errors import ConfigError, InputError
+from xdpwall.interface_name import interface_fault
 from xdpwall.model import Prefix, parse_duration_ms
 
 ADDRESS_HINT = "write it like 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32; host names are not taken"

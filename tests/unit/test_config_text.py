@@ -8,7 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
-from xdpwall.config import DATAPLANE_KEYS, Config
+from xdpwall.config import Config
+from xdpwall.config_plain import DATAPLANE_KEYS
 from xdpwall.config_problems import known_keys
 from xdpwall.config_text import effective, reference, tables, template, toml_value
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xdpwall.config_lanes import LanesConfig
 from xdpwall.control import learned
 from xdpwall.control.database import Database
 from xdpwall.detection.levels import Levels, Observed, proposed_budget
 from xdpwall.errors import NotFoundError
 from xdpwall.lanes import Lane
 from xdpwall.paths import Paths
+
+if TYPE_CHECKING:
+    from xdpwall.config_lanes import LanesConfig
 
 CONFIG_PATH = "config_path"
 """The name of the setting that says which file the last controller read."""
@@ -80,6 +82,8 @@ def advise(
         percent: so many percent of all seconds are to stay below ...
         factor: ... the budget divided by this (and by :data:`ONE_CLASS`).
     """
+    from xdpwall.config_lanes import LanesConfig  # noqa: PLC0415  (brings pydantic)
+
     defaults = LanesConfig()
     found = []
     for lane in Lane:

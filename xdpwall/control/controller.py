@@ -11,10 +11,10 @@ import logging
 import signal
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock, SystemClock
-from xdpwall.config import Config
-from xdpwall.control import identity, lock, logs, record, settings
+from xdpwall.control import config_child, identity, lock, logs, record, settings
 from xdpwall.control.advice import CONFIG_PATH
 from xdpwall.control.database import Changes
 from xdpwall.control.engine import Engine
@@ -36,6 +36,9 @@ from xdpwall.dataplane.sockets import Survey, survey
 from xdpwall.errors import ConfigError, StoreError, XdpwallError
 from xdpwall.paths import DEFAULT_CONFIG, Paths
 from xdpwall.ssh_connection import ssh_connection
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ def run(config: Config, config_path: Path | None, paths: Paths, sinks: Sequence[
             paths,
             opener=lambda: Wall.open(paths),
             fingerprint=lambda: pins_fingerprint(paths.pins),
-            read_config=lambda: settings.load_in_force(config_path),
+            read_config=lambda: config_child.read(config_path),
             clock=SystemClock(),
             look=survey,
             collect=collect,

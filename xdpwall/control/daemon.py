@@ -9,14 +9,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from xdpwall.config import Config
 from xdpwall.control import controller, lock, logs
 from xdpwall.control.live import load_command
 from xdpwall.control.offline import open_wall
 from xdpwall.control.sink import Sink
 from xdpwall.errors import NotLoadedError, XdpwallError
 from xdpwall.paths import Paths
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 log = logging.getLogger(__name__)
 

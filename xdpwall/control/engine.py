@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control import incident_setup, record, settings, syncookies
 from xdpwall.control.comparison import Comparison
 from xdpwall.control.database import Changes, Event
@@ -36,6 +36,9 @@ from xdpwall.dataplane.sockets import Survey
 from xdpwall.errors import DataplaneError
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 log = logging.getLogger(__name__)
 

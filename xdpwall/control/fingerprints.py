@@ -13,8 +13,8 @@ import errno
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from xdpwall.config import Config
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.logs import Throttle
 from xdpwall.dataplane.interface import Dataplane
@@ -26,6 +26,9 @@ from xdpwall.fingerprint import Pattern, Rule
 from xdpwall.fingerprint_text import describe
 from xdpwall.lanes import Lane
 from xdpwall.sample import Sample
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 FIRST_SUPPORT = 64
 """So many dropped packets are enough to look for a lane's first rule: a tick or two of a flood."""

@@ -7,11 +7,11 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control import incident_samples
 from xdpwall.control.book import Book
 from xdpwall.control.incident_sources import Found, SourceDesk
@@ -29,6 +29,9 @@ from xdpwall.incident.users import UserBook
 from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
 from xdpwall.sample import Sample
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 _RECENT = 4_000
 _MOST_READ = 1_000

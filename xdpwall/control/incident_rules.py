@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from xdpwall.config import Config
+from typing import TYPE_CHECKING
+
 from xdpwall.incident.diversion import DiversionRules
 from xdpwall.incident.lifecycle import LifeRules
 from xdpwall.incident.thresholds import Rules
 from xdpwall.lanes import Lane
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 
 def budgets(config: Config) -> dict[Lane, int]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control.book import Book
 from xdpwall.control.database import Changes
 from xdpwall.control.guard import Guard
@@ -24,6 +24,9 @@ from xdpwall.control.store import Store
 from xdpwall.incident.faces import Attributor
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 log = logging.getLogger(__name__)
 

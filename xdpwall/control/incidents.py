@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control import incident_tables as tables
 from xdpwall.control.database import Changes
 from xdpwall.control.incident_archive import Archive
@@ -30,11 +29,15 @@ from xdpwall.incident.lifecycle import Lifecycle, Turn
 from xdpwall.incident.model import Incident, Saturation
 from xdpwall.incident.normal import Normal
 from xdpwall.incident.onset import Onset, onset, rewind
+from xdpwall.incident.plain import from_plain
 from xdpwall.incident.reading import Rates, Reading
 from xdpwall.incident.saturation import merged
 from xdpwall.incident.thresholds import Measure, measures, names, worst
 from xdpwall.incident.words import crossed
 from xdpwall.sample import Sample
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 _PREROLL_SECONDS = 30
 _LOOK_SECONDS = 3
@@ -365,7 +368,7 @@ class Incidents:
         return self._archive.write(account, now_ms, over_ms)
 
     def _take_over(self, stored: tables.Stored, wall: Dataplane | None) -> None:
-        record = Incident.from_json(stored.record)
+        record = from_plain(Incident, stored.record)
         wall_ms, mono_ns = self._clock.wall_ms(), self._clock.mono_ns()
 
         def mono_at(at_ms: int) -> int:

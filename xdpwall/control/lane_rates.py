@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from xdpwall.config_lanes import LanesConfig
 from xdpwall.control.results import LaneResult
 from xdpwall.dataplane.interface import LaneCount
 from xdpwall.lanes import Lane
+
+if TYPE_CHECKING:
+    from xdpwall.config_lanes import LanesConfig
 
 _STALE_NS = 5_000_000_000
 

@@ -5,30 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink import exceptions
-from pyroute2.netlink.rtnl import (
-    RTMGRP_IPV4_IFADDR,
-    RTMGRP_IPV4_ROUTE,
-    RTMGRP_IPV6_IFADDR,
-    RTMGRP_IPV6_ROUTE,
-    RTMGRP_LINK,
-)
+from xdpwall.dataplane.routes import next_hops
+from xdpwall.dataplane.rtmonitor import EVERYTHING, Monitor
+from xdpwall.errors import KernelError
 
 log = logging.getLogger(__name__)
 
-_EVENTS = {
-    "RTM_NEWLINK": "link",
-    "RTM_DELLINK": "link",
-    "RTM_NEWADDR": "address",
-    "RTM_DELADDR": "address",
-    "RTM_NEWROUTE": "route",
-    "RTM_DELROUTE": "route",
-}
-# Not the default groups: neighbour events come by the thousand in a flood.
-_GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
 _AGAIN_SECONDS = 5.0
 
 
@@ -45,31 +29,41 @@ class Links:
         """Next hops of the default routes, both families."""
 
     async def run(self) -> None:
-        """Watch. When netlink fails (its buffer ran over in a storm of events) everything is looked at anew."""
+        """Watch. When netlink fails, the watch begins anew, and everything is looked at."""
         while True:
             try:
                 await self._watch()
-            except (OSError, exceptions.NetlinkError) as error:
-                log.warning("the watch over interfaces begins anew: %s", error)
+            except KernelError as error:
+                log.warning("the watch over interfaces begins anew: %s", error.message)
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _watch(self) -> None:
-        async with AsyncIPRoute() as ipr:
-            await ipr.bind(groups=_GROUPS)  # before anything is asked: that would bind it with no groups
-            await self._tell({"link", "address", "route"})
-            while True:
-                batch = {_EVENTS[name] async for m in ipr.get() if (name := m.get("event")) in _EVENTS}
-                await self._tell(batch)
+        loop = asyncio.get_running_loop()
+        with Monitor() as monitor:  # before anything is asked: no change falls in between
+            await self._tell(EVERYTHING)
+            heard = asyncio.Event()
+            loop.add_reader(monitor.fileno(), heard.set)
+            try:
+                while True:
+                    await heard.wait()
+                    heard.clear()
+                    await self._tell(monitor.read())
+            finally:
+                loop.remove_reader(monitor.fileno())
 
-    async def _tell(self, batch: set[str]) -> None:
+    async def _tell(self, batch: Collection[str]) -> None:
         if "route" in batch:
-            self.gateways = await gateways()
+            # In a thread: a router has many thousand routes to go through.
+            self.gateways = await asyncio.to_thread(gateways)
         for what in sorted(batch):
             self._changed(what)
 
 
-async def gateways() -> tuple[str, ...]:
-    """Next hops of the default routes, both families."""
-    async with AsyncIPRoute() as ipr:
-        found = [route.get_attr("RTA_GATEWAY") async for route in await ipr.get_default_routes()]
-    return tuple(dict.fromkeys(str(gateway) for gateway in found if gateway))
+def gateways() -> tuple[str, ...]:
+    """Next hops of the default routes, both families.
+
+    Raises:
+        KernelError: the kernel does not list its routes.
+    """
+    found, _ = next_hops()
+    return tuple(gateway for gateway, target in found.items() if target == "default")

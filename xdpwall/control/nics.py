@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xdpwall.dataplane import ethtool
+
 _SOFTNET = Path("/proc/net/softnet_stat")
 _LOST = re.compile(
     r"drop|miss|discard|no_?buf|out_of_buf|overrun|fifo|overflow|no_?desc|alloc_(?:err|fail)", re.IGNORECASE
@@ -68,20 +70,6 @@ def parse_softnet(text: str) -> Softnet:
     return Softnet(*(sum(row[column] for row in rows) for column in range(3)))
 
 
-def statistics_of(name: str) -> list[tuple[str, int]]:
-    """A driver's statistics by name; empty where the driver has none or the interface is gone."""
-    from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool  # noqa: PLC0415  (brings netlink)
-
-    try:
-        tool = IoctlEthtool(name)
-        try:
-            return [(str(key), int(value)) for key, value in tool.get_statistics()]
-        finally:
-            tool.close()
-    except (EthtoolError, OSError):
-        return []
-
-
 def port_speed(name: str) -> int:
     """What a port says of its speed, bits per second (ETHTOOL_GSET); 0 where it does not say, or is gone."""
     command = ctypes.create_string_buffer(struct.pack("=I", _ETHTOOL_GSET), 44)
@@ -96,7 +84,9 @@ def port_speed(name: str) -> int:
     return 0 if megabits in _UNKNOWN_SPEEDS else int(megabits) * 1_000_000
 
 
-def read(names: Iterable[str], statistics: Callable[[str], list[tuple[str, int]]] = statistics_of) -> Losses:
+def read(
+    names: Iterable[str], statistics: Callable[[str], list[tuple[str, int]]] = ethtool.statistics
+) -> Losses:
     """The losses of these interfaces as of now. What cannot be read counts as none."""
     nics = {name: lost_counters(statistics(name)) for name in names}
     try:

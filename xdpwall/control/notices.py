@@ -14,15 +14,14 @@ import queue
 import signal
 import subprocess
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from xdpwall.config_incident import NotifyConfig
+if TYPE_CHECKING:
+    from xdpwall.config_incident import NotifyConfig
+
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ class NoticeGate:
         return True
 
 
-Sender = Callable[[dict[str, Any], NotifyConfig], None]
+Sender: TypeAlias = "Callable[[dict[str, Any], NotifyConfig], None]"
 """Sends one payload, or raises OSError or a subprocess error that says why not."""
 
 
@@ -241,26 +240,9 @@ def post(payload: dict[str, Any], config: NotifyConfig) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "xdpwall"}
     if config.webhook_token:
         headers["Authorization"] = f"Bearer {config.webhook_token}"
-    request = urllib.request.Request(  # noqa: S310  (checked: http or https)
-        config.webhook, json.dumps(payload).encode(), headers, method="POST"
-    )
-    opener = urllib.request.build_opener(_NoRedirect())
-    deadline = time.monotonic() + config.timeout_ms / 1000
-    try:
-        with opener.open(request, timeout=config.timeout_ms / 1000) as answer:
-            while answer.read(4096) and time.monotonic() < deadline:
-                pass
-    except urllib.error.HTTPError as error:
-        raise OSError(f"the web hook answered with status {error.code}") from None
-    except urllib.error.URLError as error:
-        raise OSError(f"the web hook cannot be reached: {error.reason}") from None
+    from xdpwall.control import web  # noqa: PLC0415  (its memory is only spent where it is used)
 
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A token must not be carried to wherever an answer points."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
+    web.post(config.webhook, json.dumps(payload).encode(), headers, config.timeout_ms / 1000)
 
 
 def by_apprise(payload: dict[str, Any], config: NotifyConfig) -> None:

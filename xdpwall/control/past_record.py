@@ -11,12 +11,11 @@ import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
-from xdpwall.config_sections import PrefixLimits, SourceLimits
 from xdpwall.control import past_tables
 from xdpwall.control.book import Book
 from xdpwall.control.store import Store
@@ -32,6 +31,10 @@ from xdpwall.detection.past import SECONDS, Floats, Part
 from xdpwall.errors import DataplaneError
 from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
+    from xdpwall.config_sections import PrefixLimits, SourceLimits
 
 log = logging.getLogger(__name__)
 

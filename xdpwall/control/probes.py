@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from xdpwall.config_incident import ProbesConfig
 from xdpwall.incident.users import ProbeResult
+
+if TYPE_CHECKING:
+    from xdpwall.config_incident import ProbesConfig
 
 _MOST_WAITING = 1_000
 
@@ -78,7 +78,7 @@ def _timed(name: str, target: str, step: Callable[[], None]) -> ProbeResult:
         step()
     except TimeoutError:
         error = "no answer in time"
-    except (OSError, http.client.HTTPException, ValueError) as fault:
+    except (OSError, ValueError) as fault:
         error = str(fault) or type(fault).__name__
     return ProbeResult(name, target, not error, (time.monotonic() - began) * 1000, error)
 
@@ -90,14 +90,6 @@ def _connect(place: str, config: ProbesConfig) -> None:
 
 
 def _get(url: str, config: ProbesConfig) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "xdpwall-probe"})  # noqa: S310  (checked: http or https)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=config.timeout_ms / 1000) as answer:
-            answer.read(1)
-    except urllib.error.HTTPError as error:
-        raise OSError(f"status {error.code}") from None
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            raise TimeoutError from None
-        raise OSError(str(error.reason)) from None
+    from xdpwall.control import web  # noqa: PLC0415  (its memory is only spent where it is used)
+
+    web.reach(url, config.timeout_ms / 1000)

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control.admin_sessions import Announced
 from xdpwall.control.book import Book
 from xdpwall.control.database import Changes, Event
@@ -27,6 +27,9 @@ from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.keys import source_key
 from xdpwall.errors import DataplaneError
 from xdpwall.model import Ban, Prefix
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
-from xdpwall.config_sections import PrefixLimits, SourceLimits
 from xdpwall.control.book import Book
 from xdpwall.control.database import Changes, Event, Strike
 from xdpwall.control.desk import describe, write_bans
@@ -35,6 +34,10 @@ from xdpwall.detection.limits import Limits
 from xdpwall.detection.prefixset import PrefixSet
 from xdpwall.detection.rates import Rates
 from xdpwall.model import Ban, Origin, Prefix
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
+    from xdpwall.config_sections import PrefixLimits, SourceLimits
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xdpwall.config import DATAPLANE_KEYS, Config
+from xdpwall.config_plain import DATAPLANE_KEYS
 from xdpwall.control import trial
 from xdpwall.control.record import Rules
 from xdpwall.errors import XdpwallError
 from xdpwall.paths import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
 
 
 def _flat(config: Config) -> dict[str, Any]:
-    return dict(_walk("", config.model_dump(mode="json", by_alias=True)))
+    return dict(_walk("", config.file_values()))
 
 
 def _walk(stem: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -59,6 +62,8 @@ def load_in_force(config_path: Path | None) -> Config:
     Raises:
         XdpwallError: as ``Config.load``.
     """
+    from xdpwall.config import Config  # noqa: PLC0415  (brings pydantic: the controller calls this in a child)
+
     target = config_path or DEFAULT_CONFIG
     try:
         place = trial.in_force(target)

@@ -12,17 +12,20 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control.health import Health
 from xdpwall.dataplane.interface import Dataplane, Flow
 from xdpwall.dataplane.keys import source_keys
 from xdpwall.dataplane.sockets import ALL_PORTS, Survey
 from xdpwall.detection.keys import Keys, no_keys, prefix_keys
 from xdpwall.errors import XdpwallError
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 SLICE = 1_000
 """Flows handed over in one tick."""

@@ -13,9 +13,9 @@ import logging
 import time
 from collections.abc import Callable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.health import Health
 from xdpwall.control.results import CookiesResult
@@ -25,6 +25,9 @@ from xdpwall.dataplane.interface import Dataplane
 from xdpwall.errors import DataplaneError
 from xdpwall.paths import Paths
 from xdpwall.reasons import Reason
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 log = logging.getLogger(__name__)
 

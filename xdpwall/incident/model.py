@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from xdpwall.errors import InputError
+from xdpwall.incident.plain import to_plain
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -361,8 +362,8 @@ class Incident:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and texts, ready for ``json.dumps``."""
-        plain: dict[str, Any] = _adapter().dump_python(self, mode="json")
-        return plain
+        found: dict[str, Any] = to_plain(self)
+        return found
 
     @classmethod
     def from_json(cls, data: Any) -> Incident:

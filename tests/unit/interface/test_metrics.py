@@ -15,7 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.control.conftest import Rig, TestPaths, config
 from xdpwall.clock import ManualClock
 from xdpwall.config import Config
-from xdpwall.config_metrics import split_listen
 from xdpwall.control.nics import Losses, NicWatch, Softnet, lost_counters, parse_softnet
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.sink import Inside
@@ -23,6 +22,7 @@ from xdpwall.dataplane.fake import FakeWall
 from xdpwall.errors import ConfigError
 from xdpwall.interface.sinks import http
 from xdpwall.interface.sinks.metrics import MetricsSink
+from xdpwall.listen import split_listen
 from xdpwall.reasons import Reason
 
 

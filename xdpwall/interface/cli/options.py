@@ -46,8 +46,12 @@ def config_option(function: Function, help_text: str = CONFIG_HELP) -> Function:
     )(function)
 
 
-def config_to_go_by(config_path: Path | None) -> Config:
+def config_to_go_by(config_path: Path | None, read: Callable[[Path | None], Config] | None = None) -> Config:
     """Read the config for who is about to go by it. One on trial whose time is over is put away first.
+
+    Args:
+        config_path: as given with -c.
+        read: reads it; ``settings.load_in_force`` when None.
 
     Raises:
         XdpwallError: as ``Config.load``.
@@ -64,7 +68,7 @@ def config_to_go_by(config_path: Path | None) -> Config:
             note(
                 f"{ended.target}: nobody confirmed what was on trial until {ended.until}; back to what was before"
             )
-    return settings.load_in_force(config_path)
+    return (read or settings.load_in_force)(config_path)
 
 
 def interfaces_here() -> list[str]:
@@ -82,7 +86,7 @@ def check_interfaces(names: tuple[str, ...]) -> list[str]:
         InputError: one cannot be the name of an interface.
         NotFoundError: one is not on this host.
     """
-    from xdpwall.config_types import interface_fault
+    from xdpwall.interface_name import interface_fault
 
     here = interfaces_here()
     hint = f"interfaces here: {', '.join(here)}" if here else "there is no interface here but lo"

@@ -23,7 +23,9 @@ def command(settings: Settings, interfaces: tuple[str, ...], config_path: Path |
     reads the config again.
     """
     need_bpf("`xdpwall run`")
-    config = config_to_go_by(config_path)
+    from xdpwall.control import config_child
+
+    config = config_to_go_by(config_path, config_child.read)
     names = check_interfaces(interfaces)
     from xdpwall.control import daemon
     from xdpwall.interface.sinks.metrics import MetricsSink

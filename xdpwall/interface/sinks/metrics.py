@@ -8,12 +8,14 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from xdpwall.config_metrics import MetricsConfig, split_listen
 from xdpwall.control.sink import Inside
 from xdpwall.interface.sinks.http import PageServer
+from xdpwall.listen import split_listen
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+
+    from xdpwall.config_metrics import MetricsConfig
 
 log = logging.getLogger(__name__)
 
