@@ -64,7 +64,7 @@ def host() -> Iterator[Host]:
         stack.enter_context(stack.enter_context(scene([])).inside())
         commands = [["link", "set", "lo", "up"]]
         commands += [["addr", "add", f"{a}/32", "dev", "lo"] for a in (HERE, THERE)]
-        commands += [["addr", "add", f"{a}/128", "dev", "lo"] for a in (HERE6, THERE6)]
+        commands += [["addr", "add", f"{a}/128", "dev", "lo", "nodad"] for a in (HERE6, THERE6)]
         for command in commands:
             subprocess.run(["ip", *command], check=True)
         yield Host(stack)
