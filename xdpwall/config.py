@@ -37,6 +37,7 @@ from xdpwall.config_sections import (
     TickConfig,
 )
 from xdpwall.config_types import InterfaceName, Part, list_to_tuple
+from xdpwall.config_uplink import UplinkConfig
 from xdpwall.errors import ConfigError, InputError, PrivilegeError
 from xdpwall.observe import PARTS
 from xdpwall.paths import DEFAULT_CONFIG
@@ -76,6 +77,7 @@ class Config(Section):
     probes: ProbesConfig = Field(default=ProbesConfig(), description="Own services to try.")
     geo: GeoConfig = Field(default=GeoConfig(), description="Whose databases say where an address belongs.")
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="Counters for Prometheus.")
+    uplink: UplinkConfig = Field(default=UplinkConfig(), description="The line to the provider.")
     meters: MetersConfig = Field(default=MetersConfig(), description="Counters in the kernel.")
     checks: ChecksConfig = Field(default=ChecksConfig(), description="What is dropped whoever sends it.")
     allow: AllowConfig = Field(default=AllowConfig(), description="Who is never dropped.")

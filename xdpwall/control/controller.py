@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from xdpwall.clock import Clock, SystemClock
 from xdpwall.control import config_child, identity, lock, logs, record, settings
 from xdpwall.control.advice import CONFIG_PATH
+from xdpwall.control.checks.selfcheck import SelfCheck
 from xdpwall.control.database import Changes
 from xdpwall.control.engine import Engine
 from xdpwall.control.nics import NicWatch
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 3.0
 _TRIM_SECONDS = 10
-_NIC_SECONDS = 5
 _MOST_FAULTS = 50
 """So many ticks in a row that ended in a bug end the process: a restart may help, and the wall stays up."""
 
@@ -135,6 +135,7 @@ class Controller:
             collect=collect,
         )
         self._schedule = Schedule(config.tick.interval_ms * 1_000_000, clock.mono_ns())
+        self.checks = SelfCheck(self.engine, self.nics)
         self._ops = Ops(self.engine, self._schedule, paths.instance, self.reload)
         self._stop = asyncio.Event()
         self._why = "stopped"
@@ -147,7 +148,7 @@ class Controller:
         """Who tells the outside how things are; set before :meth:`main`."""
         self.trial: TrialWatch | None = None
         """Who minds a configuration on trial; set before :meth:`main`."""
-        self._inside = Inside(self.engine, self._schedule, self.nics)
+        self._inside = Inside(self.engine, self._schedule, self.nics, self.checks.line)
 
     def remember(self, name: str, text: str) -> None:
         """Write a setting into the state file, for verbs that look there."""
@@ -244,9 +245,7 @@ class Controller:
             self.trial.second()
         self._ops.watcher.idle()
         self._ops.overview.second()
-        if self._seconds % _NIC_SECONDS == 0:
-            names = [state.name for state in self.engine.keeper.interfaces if state.ifindex]
-            self.engine.health.replace("nics", self.nics.look(names, self._clock.mono_ns()))
+        self.checks.second()
         if self._server is not None:
             self._server.readers = self._readers.apply(self.engine.config.control.readers)
         for sink in self.sinks:

@@ -56,7 +56,7 @@ class Event:
 EVENTS = (
     "start", "stop", "load", "reload", "ban", "unban", "flush", "expire", "allow", "disallow", "collapse", "held_back",
     "repair", "adopt", "interface", "incident", "diversion", "rule", "rule_end",
-    "protect", "unprotect", "cut", "spared",
+    "protect", "unprotect", "cut", "spared", "problem", "solved", "mended",
 )  # fmt: skip
 """What history records."""
 

@@ -80,7 +80,7 @@ class Engine:
         self.guard = known.guard
         self.store = store
         self.clock = clock
-        self.health = Health()
+        self.health = Health(clock)
         self.traffic = Traffic()
         self.throttle = Throttle(logging.getLogger("xdpwall"), incident=lambda: self.incidents.key)
         self.desk = Desk(None, self.book, self.guard, clock, config.bans.time_ms)
@@ -106,12 +106,14 @@ class Engine:
             record=self._record,
             changed=self.sentinel.respare,
         )
-        self._sockets = None if look is None else SocketWatch(look, clock, self.health)
-        self.sentinel.spare_known(clock, self.health, self._sockets)
+        self.sockets = None if look is None else SocketWatch(look, clock, self.health)
+        self.sentinel.spare_known(clock, self.health, self.sockets)
         past = PastRecord(store, clock, lambda: self.config, self.book, self.traffic)
         self.sentinel.watch = past.look
         self._lane_record = LaneRecord(store, clock, past)
-        self.cookies = None if paths is None else syncookies.build(config, clock, self.health, self._record, paths)
+        self.cookies = (
+            None if paths is None else syncookies.build(config, clock, self.health, self._record, paths)
+        )
         self.incidents = incident_setup.build(
             config, store, clock, self.book, self.guard, record=self._record, paths=paths
         )
@@ -198,8 +200,8 @@ class Engine:
             self.fingerprints.step(wall, samples, now_ms, mono_ns)
             if self.switch.state is None:
                 self._aside("tick", lambda: self.incidents.tick(wall, samples))
-            if self._sockets is not None:
-                self._sockets.step(wall, self.config)
+            if self.sockets is not None:
+                self.sockets.step(wall, self.config)
             self.health.clear("tick")
             self._tick_faults = 0
         except DataplaneError as error:
@@ -329,7 +331,7 @@ class Engine:
         ):
             full = count * 10 >= capacity * 9
             text = f"{count} of {capacity} {what} are taken: raise {key}, or ban wider prefixes"
-            self.health.put(f"full {what}", text if full else None)
+            self.health.put(f"fill {what}", text if full else None)
         waiting = self.sentinel.waiting
         text = f"{waiting} sources over their limit wait: bans.per_minute ({self.config.bans.per_minute}) is reached"
         self.health.put("cap", text if waiting else None)
@@ -367,8 +369,8 @@ class Engine:
                 self.wall.set_budgets(config.lanes, config.proof)
             except DataplaneError as error:
                 log.error("the allowlist and budgets: %s", error.message)
-        if self._sockets is not None:
-            self._sockets.hurry()
+        if self.sockets is not None:
+            self.sockets.hurry()
         event = Event(now, "reload", None, "operator", ", ".join(changed))
         self.commit(Changes(events=(event,), settings=self._rules()))
         return changed, needs_load

@@ -113,6 +113,7 @@ class StatusResult(TypedDict):
 
 
 class SourceResult(TypedDict):
+    checks: NotRequired[ChecksResult]
     """One metered source. ``drops`` counts drops after the ban stages."""
 
     source: str

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from xdpwall.control.checks.line import LineWatch
 from xdpwall.control.engine import Engine
 from xdpwall.control.nics import NicWatch
 from xdpwall.control.schedule import Schedule
@@ -18,6 +19,7 @@ class Inside:
     engine: Engine
     schedule: Schedule
     nics: NicWatch
+    line: LineWatch
 
 
 class Sink(Protocol):

@@ -53,6 +53,8 @@ class FakeVitals:
                 kernel_mode=state.mode,
                 kernel_program=state.program_id,
                 mtu=1500,
+                egress=(60,) if state.ifindex else None,
+                egress_pinned=60,
             )
             for state in self._wall.interfaces()
         ]

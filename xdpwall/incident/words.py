@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from xdpwall.incident import saturation
 from xdpwall.incident.model import Incident, Probe
 from xdpwall.incident.thresholds import Measure
 
@@ -25,6 +26,7 @@ def verdict(incident: Incident) -> tuple[str, ...]:
         sentence
         for sentence in (
             _course(incident),
+            saturation.sentence(incident),
             _what(incident),
             *(f"{pattern[:1].upper()}{pattern[1:]}." for pattern in incident.patterns),
             _who(incident),

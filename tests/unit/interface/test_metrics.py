@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.control.conftest import Rig, TestPaths, config
 from xdpwall.clock import ManualClock
 from xdpwall.config import Config
+from xdpwall.control.checks.line import LineWatch
 from xdpwall.control.nics import Losses, NicWatch, Softnet, lost_counters, parse_softnet
 from xdpwall.control.schedule import Schedule
 from xdpwall.control.sink import Inside
@@ -46,7 +47,7 @@ def inside(tmp_path: Path) -> Iterator[Inside]:
     losses = Losses({"eth9": {"rx_queue_n_drops": 7}}, Softnet(100, 3, 1))
     nics = NicWatch(lambda _: losses)
     nics.look(["eth9"], 1)
-    yield Inside(rig.engine, Schedule(100_000_000, clock.mono_ns()), nics)
+    yield Inside(rig.engine, Schedule(100_000_000, clock.mono_ns()), nics, LineWatch(nics, clock, dict))
     assert rig.store.close()
 
 

@@ -94,7 +94,7 @@ class SelfCheck:
         self._stages, self._counted, self._rings = {}, None, None
         self._moments.clear()
         self._rules.clear()
-        for name in (*_PLACE, "path", "sums", "clock", "fill", "rings", "budgets"):
+        for name in (*_PLACE, "path", "sums", "clock", "fill tables", "rings"):
             self._health.clear(name)
 
     def _look(self, wall: Dataplane, links: Mapping[str, LinkFacts] | None) -> None:

@@ -23,6 +23,7 @@ from xdpwall.incident.render.text import (
     share,
     span,
 )
+from xdpwall.incident.saturation import asks
 
 _MOST = 5
 _MARKS = frozenset("\\`*_[]<>#|~&")
@@ -60,11 +61,20 @@ def _lines(incident: Incident) -> Iterator[str]:
         yield f"- until {moment(incident.ended_ms)} ({span(story.lasted_ms(incident))})"
     for sentence in story.sentences(incident):
         yield f"- {plain(sentence)}"
+    yield from _upstream(incident)
     yield from _vectors(incident)
     yield from _origins(incident)
     yield from _steps(incident)
     yield from _users(incident)
     yield from _diversion(incident)
+
+
+def _upstream(incident: Incident) -> Iterator[str]:
+    found = asks(incident)
+    if found:
+        yield from ("", "**Saturated upstream: what to ask your provider for**", "")
+    for ask in found:
+        yield f"- {plain(ask.name, 40)}: {plain(ask.text, 900)}"
 
 
 def _vectors(incident: Incident) -> Iterator[str]:

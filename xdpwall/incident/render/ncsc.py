@@ -27,6 +27,7 @@ from xdpwall.incident.render.text import (
     share,
     span,
 )
+from xdpwall.incident.saturation import asks, sentence
 
 BLANK = "____________________"
 """Stands where people have to write."""
@@ -53,6 +54,7 @@ def _lines(incident: Incident) -> Iterator[str]:
     yield from _from_where(incident)
     yield from _else(incident)
     yield from _done(incident)
+    yield from _upstream(incident)
     yield from _evidence(incident)
 
 
@@ -214,8 +216,21 @@ def _done(incident: Incident) -> Iterator[str]:
     yield _field("Still to be done")
 
 
+def _upstream(incident: Incident) -> Iterator[str]:
+    """Only where something before the wall was full."""
+    found = asks(incident)
+    if not found:
+        return
+    yield from ("", "8. ASKED OF THE PROVIDER", "")
+    yield _field("Why", clean(sentence(incident), 900))
+    for ask in found:
+        yield _field(clean(ask.name, 40), clean(ask.text, 900))
+    yield _field("Asked whom, when, by whom")
+    yield _field("What the provider did, since when")
+
+
 def _evidence(incident: Incident) -> Iterator[str]:
-    yield from ("", "8. EVIDENCE", "")
+    yield from ("", f"{9 if incident.saturation else 8}. EVIDENCE", "")
     samples = incident.samples
     yield _field(
         "Packets kept", f"{count(samples.packets)}, {clean(samples.path, 300)}" if samples.packets else "none"

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from xdpwall import __version__
-from xdpwall.incident import story
+from xdpwall.incident import saturation, story
 from xdpwall.incident.model import Incident
 from xdpwall.incident.render import svg, text, view
 
@@ -44,6 +44,7 @@ def render(incident: Incident) -> str:
         series=svg.series(incident.timeline) if drawn else [],
         bar=lambda parts, label: _svg(svg.bar(parts, label)),
         sentences=story.sentences(incident),
+        asks=saturation.asks(incident),
     )
 
 

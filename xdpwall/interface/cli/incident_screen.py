@@ -10,6 +10,7 @@ from xdpwall.incident import story
 from xdpwall.incident.model import Incident
 from xdpwall.incident.render import view
 from xdpwall.incident.render.text import clean, clock, count, moment, percent, place, scaled, share, span
+from xdpwall.incident.saturation import asks
 from xdpwall.interface.cli.output import draw
 
 _MOST = 6
@@ -28,6 +29,7 @@ def draw_incident(incident: Incident) -> None:
         "",
     ]
     parts += [Text(f"- {sentence}") for sentence in story.sentences(incident)]
+    parts += _upstream(incident)
     parts += _vectors(incident)
     parts += _origins(incident)
     parts += _steps(incident)
@@ -41,6 +43,16 @@ def _grid(*titles: str) -> Table:
     for title in titles:
         grid.add_column(title.strip(), justify="right" if title.startswith(" ") else "left", overflow="fold")
     return grid
+
+
+def _upstream(incident: Incident) -> list[Text | Table | str]:
+    found = asks(incident)
+    if not found:
+        return []
+    grid = _grid("ASK YOUR PROVIDER", "")
+    for ask in found:
+        grid.add_row(Text(clean(ask.name, 40), "bold"), Text(clean(ask.text, 900)))
+    return ["", grid]
 
 
 def _vectors(incident: Incident) -> list[Text | Table | str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xdpwall.clock import SystemClock
 from xdpwall.errors import XdpwallError
 from xdpwall.interface.cli.ask import ask
 from xdpwall.interface.cli.command import Settings, Verb
@@ -218,4 +219,17 @@ def _problems(result: dict[str, Any]) -> list[Any]:
 
     if not result["problems"]:
         return []
-    return ["", *(Text.assemble(("! ", "bold yellow"), problem) for problem in result["problems"])]
+    since = {entry["text"]: entry["since_ms"] for entry in result.get("checks", {}).get("troubles", ())}
+    now = SystemClock().wall_ms()
+
+    def age(problem: str) -> str:
+        seconds = max(1, (now - since.get(problem, 0)) // 1_000)
+        return f"  (for {format_duration_ms(seconds * 1_000)})" if since.get(problem) else ""
+
+    return [
+        "",
+        *(
+            Text.assemble(("! ", "bold yellow"), problem, (age(problem), "dim"))
+            for problem in result["problems"]
+        ),
+    ]

@@ -69,12 +69,22 @@ def judge(result: Mapping[str, Any], *, attack: Level = "WARNING") -> Verdict:
             else (attack, f"under attack; {_rates(result)}")
         )
     found += _tables(result["bans"])
+    found += _alarms(result)
     if result["problems"] and not any(level == "CRITICAL" for level, _ in found):
         found.append(("WARNING", result["problems"][0]))
     found.sort(key=lambda entry: -EXIT_CODES[entry[0]])
     level: Level = found[0][0] if found else "OK"
     text = "; ".join(text for its, text in found if its == level) or f"{_quiet(result)}; {_rates(result)}"
     return Verdict(level, text, tuple(f"! {problem}" for problem in result["problems"]), _figures(result))
+
+
+def _alarms(result: Mapping[str, Any]) -> list[tuple[Level, str]]:
+    """Checks of the wall by itself with which an attack comes through, though the wall stands."""
+    troubles = result.get("checks", {}).get("troubles", ())
+    return [("CRITICAL", entry["text"]) for entry in troubles if entry["check"] in _LETS_THROUGH]
+
+
+_LETS_THROUGH = frozenset({"program", "stages", "path"})
 
 
 def failed(error: XdpwallError) -> Verdict:

@@ -14,6 +14,7 @@ from xdpwall.lanes import Lane
 
 STATES = ("QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED", "OFF")
 _METERS_READ = 1 << 18
+from xdpwall.observe import PARTS
 """Larger meter tables are not counted through at each scrape."""
 
 
@@ -68,6 +69,35 @@ def _state(inside: Inside) -> Iterator[Metric]:
 
 
 def _packets(inside: Inside) -> Iterator[Metric]:
+    yield from _checks(inside)
+
+
+def _checks(inside: Inside) -> Iterator[Metric]:
+    health = inside.engine.health
+    wrong = {known(name) for name in health.wrong()}
+    ok = GaugeMetricFamily(
+        "xdpwall_check_ok", "1 while a check of the wall by itself finds nothing.", labels=["check"]
+    )
+    repairs = CounterMetricFamily(
+        "xdpwall_check_repairs", "Times that what a check found was put right at once.", labels=["check"]
+    )
+    since = GaugeMetricFamily(
+        "xdpwall_check_failed_since_timestamp_seconds",
+        "Since when the check fails, Unix time; no series while it does not.",
+        labels=["check"],
+    )
+    for name in CHECKS:
+        ok.add_metric([name], float(name not in wrong))
+        repairs.add_metric([name], health.repairs.get(name, 0))
+    earliest: dict[str, int] = {}
+    for trouble in health.troubles:
+        name = known(trouble.check)
+        earliest[name] = min(earliest.get(name, trouble.since_ms), trouble.since_ms)
+    for name, at_ms in earliest.items():
+        since.add_metric([name], at_ms / 1000)
+    yield ok
+    yield repairs
+    yield since
     labels = ["interface", "verdict", "reason"]
     packets = CounterMetricFamily(
         "xdpwall_packets",
@@ -214,9 +244,29 @@ def _losses(inside: Inside) -> Iterator[Metric]:
             "processed",
             "Packets that the kernel took in, all CPUs and interfaces of the machine.",
             softnet.processed,
+def _lines(inside: Inside) -> Iterator[Metric]:
+    wire = GaugeMetricFamily(
+        "xdpwall_line_bits_per_second",
+        "What comes in on the wire, with the 24 bytes a packet that no counter holds.",
+        labels=["interface"],
+    )
+    room = GaugeMetricFamily(
+        "xdpwall_line_capacity_bits_per_second",
+        "What the line carries; no series where nobody knows.",
+        labels=["interface"],
+    )
+    for name, rate in inside.line.rates.items():
+        wire.add_metric([name], rate.wire_bps)
+        if rate.capacity_bps:
+            room.add_metric([name], rate.capacity_bps)
+    yield wire
+    yield room
+
+
         ),
         ("dropped", "Packets that the kernel lost because a receive queue was full.", softnet.dropped),
         ("squeezed", "Times that receiving was cut short with work left.", softnet.squeezed),
     ):
         unit = "_packets" if name != "squeezed" else "_times"
         yield CounterMetricFamily(f"xdpwall_softnet_{name}{unit}", text, value=value)
+    yield from _lines(inside)

@@ -96,7 +96,20 @@ def sentence(news: News) -> str:
         return f"{pps(would)} of {pps(seen)} would be dropped ({share(would, seen)})"
     if status["state"] == "UNDER_ATTACK":
         return f"{pps(dropped)} of {pps(seen)} dropped ({share(dropped, seen)}), {pps(passed)} pass"
+    if status["state"] == "DEGRADED" and status["problems"]:
+        return f"{_first(status)}  ({pps(seen)} come in)"
     return f"{pps(seen)} come in, {pps(dropped)} dropped"
+
+
+def _first(status: Mapping[str, Any]) -> str:
+    """What is wrong, the earliest, cut at its way out, with how many more there are."""
+    problems = status["problems"]
+    text = problems[0].split(". ")[0].split("; ")[0]
+    text = text if len(text) <= _MOST_CAUSE else f"{text[: _MOST_CAUSE - 1]}…"
+    return text + (f" (+{len(problems) - 1})" if len(problems) > 1 else "")
+
+
+_MOST_CAUSE = 60
 
 
 def place_of(news: News) -> str:
@@ -186,12 +199,12 @@ def ban_rows(answer: Mapping[str, Any], wanted: Wanted) -> list[Row]:
 
 
 def reason_rows(answer: Mapping[str, Any]) -> list[Row]:
-    """Cells: reason, now, packets, meaning."""
+    """Cells: reason, now, packets, meaning. What would only have been dropped is yellow."""
     return [
         Row(
             entry["reason"],
             (entry["reason"], figure(entry["pps"]), figure(entry["packets"]), entry["meaning"]),
-            ("red" if entry["action"] == "drop" else "green") if entry["pps"] else "dim",
+            _ACTION_STYLES[entry["action"]] if entry["pps"] else "dim",
         )
         for entry in answer.get("reasons", ())
     ]
