@@ -7,7 +7,8 @@ Nothing here decides. ``Sentinel`` does, which does so in the controller, on met
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,12 +19,14 @@ from xdpwall.control import record
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes
 from xdpwall.control.guard import Guard
+from xdpwall.control.health import Health
+from xdpwall.control.innocents import Innocents, Reading
 from xdpwall.control.logs import Throttle
 from xdpwall.control.past_wall import STEPS, EveryLook, PastWall, steps
 from xdpwall.control.sentinel import Sentinel, limits
 from xdpwall.detection.detector import Detection
 from xdpwall.detection.finding import Finding, Scope
-from xdpwall.detection.keys import Mask, source_of
+from xdpwall.detection.keys import Mask, no_keys, source_of
 from xdpwall.detection.limits import KINDS, Kind
 from xdpwall.detection.past import PROVEN, SECONDS, TENTH, Floats, Part, Rows
 from xdpwall.detection.prefixset import PrefixSet
@@ -93,8 +96,8 @@ class Outcome:
 
     @property
     def good(self) -> list[Hit]:
-        """Good sources that would have been banned or lost packets, those that lost most first."""
-        found = [hit for hit in self.sources.values() if hit.good and (hit.banned_ms or hit.dropped >= 1)]
+        """Good sources that would have been over a limit, banned or lost packets, those that lost most first."""
+        found = [hit for hit in self.sources.values() if hit.good]
         return sorted(found, key=lambda hit: -hit.dropped)
 
 
@@ -125,6 +128,17 @@ class Run:
         silent = Throttle(_silent())
         self._sentinel = Sentinel(config, self._book, guard, self._took, silent)
         self._sentinel.watch = self._saw
+        self._sentinel.innocents = Innocents(
+            self._clock,
+            Health(),
+            self._took,
+            silent,
+            peers=no_keys,
+            spared=self._allowed,
+            read=lambda _: Reading(frozenset(), {}),  # connections of then cannot be asked any more
+            submit=_at_once,
+        )
+        self._sentinel.innocents.lapse_after(config.proof.source_ms)
         self._standing = PrefixSet()
         self._looks = 0
         self._fill: dict[int, Floats] = {}
@@ -300,6 +314,12 @@ def play(parts: Sequence[Part], configs: Sequence[Config], allow: Sequence[Allow
         for run in runs:
             run.play(part)
     return [run.end() for run in runs]
+
+
+def _at_once(work: Callable[[], Reading]) -> Future[Reading]:
+    done: Future[Reading] = Future()
+    done.set_result(work())
+    return done
 
 
 def _silent() -> logging.Logger:

@@ -118,11 +118,12 @@ def show(answer: Answer) -> None:
     _head(answer)
     rows: list[tuple[str, Callable[[Outcome], str]]] = [
         ("sources over a limit", lambda run: _at_least(len(run.over), run)),
+        ("  of them good", lambda run: count(sum(hit.over_ms is not None for hit in run.good))),
         ("sources banned", lambda run: _at_least(len(run.banned), run)),
-        ("  that had completed a handshake", lambda run: count(sum(bool(hit.banned_ms) for hit in run.good))),
+        ("  of them good", lambda run: count(sum(hit.banned_ms is not None for hit in run.good))),
         ("prefixes banned", lambda run: count(run.bans[1])),
         ("first ban", lambda run: _moment(run.first_ms)),
-        ("not banned because protected", lambda run: count(run.held_back)),
+        ("not banned: protected or known", lambda run: count(run.held_back)),
         ("packets dropped (estimate)", lambda run: count(round(run.dropped))),
         ("  of good sources", lambda run: count(round(run.dropped_good))),
     ]
