@@ -71,7 +71,11 @@ INLINE enum reason ask_lists(struct packet *p)
     return REASON_PASS;
 }
 
-/* Each of these is a known number on each path through the parser, and each pointer has a known range. */
+/*
+ * Each of these is a known number, or one within known bounds, on each path through the parser, and each pointer has a known
+ * range. Nothing of that is needed from here on, and with it the verifier walks the rest once for each: 424,000 steps and
+ * 0.36 s instead of 239,000 (Linux 6.18), for no measurable time of a packet.
+ */
 INLINE u64 parsed(struct xdp_md *ctx, struct packet *p)
 {
     u64 reason = parse(p), zero = unknown_zero(p);
@@ -81,6 +85,14 @@ INLINE u64 parsed(struct xdp_md *ctx, struct packet *p)
     p->is_link ^= zero;
     p->kinds ^= zero;
     p->lane ^= zero;
+    p->key ^= zero;
+    p->l4 ^= zero;
+    p->l4_length ^= zero;
+    p->protocol ^= zero;
+    p->fragment ^= zero;
+    p->hop_limit ^= zero;
+    p->ports ^= zero;
+    p->flags ^= zero;
     if (OBSERVED)
         p->observed ^= zero;
     return reason ^ zero;
