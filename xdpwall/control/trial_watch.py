@@ -204,7 +204,10 @@ class TrialWatch:
         if self._overdue_ns is None:
             self._overdue_ns = now
             log.warning("nobody confirmed the configuration on trial until %s: it goes", found.until)
-        self._health.set("trial", "the configuration on trial was not confirmed, and is being rolled back")
+        if self._taken_back != found.deadline_ns:
+            self._health.set(
+                "trial", "the configuration on trial was not confirmed, and is being rolled back"
+            )
         if now - self._overdue_ns < _GRACE_NS or now < self._next_ns or is_watched(self._target):
             return
         self._next_ns = now + _ALONE_NS

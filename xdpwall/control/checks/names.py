@@ -45,6 +45,7 @@ CHECKS: dict[str, Check] = {
     "link": Check("the line has room", alarm=True),
     "store": Check("the database can be written"),
     "digest": Check("the loaded data path was compiled from this configuration"),
+    "trial": Check("no configuration waits to be confirmed"),
     "cap": Check("automatic bans are not held back"),
     "sockets": Check("this host's sockets can be read"),
     "cookies": Check("SYN cookies can be sent when needed"),
