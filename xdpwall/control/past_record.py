@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from xdpwall.dataplane.keys import source_key
 from xdpwall.detection.detector import Detection
 from xdpwall.detection.keys import Keys
 from xdpwall.detection.knocking import KnockMeter, Knocks
-from xdpwall.detection.limits import KINDS
+from xdpwall.detection.limits import KINDS, Kind
 from xdpwall.detection.near import Near
 from xdpwall.detection.past import SECONDS, Floats, Part
 from xdpwall.errors import DataplaneError
@@ -40,6 +40,11 @@ log = logging.getLogger(__name__)
 
 MOST_SOURCES, MOST_PREFIXES = 2_048, 512
 """Rows a minute at most."""
+DEFAULTS: tuple[Mapping[Kind, int], Mapping[Kind, int]] = (
+    {Kind.PPS: 100_000, Kind.BPS: 1_000_000_000, Kind.SYN: 100, Kind.UDP: 20_000, Kind.ICMP: 200},
+    {Kind.PPS: 400_000, Kind.BPS: 4_000_000_000, Kind.SYN: 1_000, Kind.UDP: 80_000, Kind.ICMP: 1_000},
+)
+"""The config's own limits of sources and of prefixes, once more: the controller keeps no model of the config."""
 _SHARE = 0.02
 """Who sends this share of a limit is near it."""
 _LEAST_PPS = 20
@@ -137,7 +142,7 @@ class PastRecord:
         ):  # the clock was set, the machine slept, or we just began
             self._span_ms = self._began_ms
         limits = self._config().limits
-        self._floors = (_floors(limits.source), _floors(limits.prefix))
+        self._floors = (_floors(limits.source, DEFAULTS[0]), _floors(limits.prefix, DEFAULTS[1]))
         self._sources.begin(self._floors[0])
         self._prefixes.begin(self._floors[1])
         self._lane_rows: dict[Lane, Floats] = {}
@@ -254,11 +259,10 @@ def _write(
         work(lambda db: past_tables.prune(db, before_ms))
 
 
-def _floors(limits: SourceLimits | PrefixLimits) -> tuple[float, ...]:
+def _floors(limits: SourceLimits | PrefixLimits, defaults: Mapping[Kind, int]) -> tuple[float, ...]:
     """What brings somebody near a limit. Where a limit is off, the default stands for it."""
-    defaults = type(limits)()
     found = []
     for kind in KINDS:
-        limit = getattr(limits, kind.value) or getattr(defaults, kind.value)
+        limit = getattr(limits, kind.value) or defaults[kind]
         found.append(max(limit * _SHARE, 1_000.0 if kind.value == "bps" else _LEAST_PPS))
     return tuple(found)

@@ -16,6 +16,7 @@ from xdpwall.control import past_record, past_tables, simulate, simulate_ask, si
 from xdpwall.control.simulate import Outcome
 from xdpwall.dataplane.fake import FakeWall
 from xdpwall.dataplane.keys import source_key
+from xdpwall.detection.limits import KINDS
 from xdpwall.detection.past import BANNED, PROVEN, Part
 from xdpwall.errors import ConfigError, InputError, NotFoundError, StoreError
 from xdpwall.lanes import Lane
@@ -23,6 +24,12 @@ from xdpwall.model import Prefix
 
 QUIET = {"collapse_sources": 0}
 NOW = 1_795_000_000_000
+
+
+def test_limits_that_are_off_are_taken_for_the_defaults() -> None:
+    limits = Config().limits
+    for scope, known in zip((limits.source, limits.prefix), past_record.DEFAULTS, strict=True):
+        assert {kind: getattr(scope, kind.value) for kind in KINDS} == known
 
 
 @dataclass(frozen=True)
