@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter, itemgetter
 
 from xdpwall.dataplane import keys, sys_bpf
 from xdpwall.dataplane.exact_bans import ExactBans, overflow_entries
@@ -12,6 +13,8 @@ from xdpwall.dataplane.ticks import EXPIRY_SHIFT, TickClock
 from xdpwall.dataplane.tries import PrefixBans
 from xdpwall.model import Prefix
 
+_FIRST, _SECOND = itemgetter(0), itemgetter(1)
+_LENGTH, _PACKED = attrgetter("length"), attrgetter("packed")
 _FEW = 64  # below this, numpy's import costs more than it saves
 
 
@@ -40,30 +43,43 @@ class KernelBans:
         now = self._clock.now()
         over = now >> EXPIRY_SHIFT
         given = list(bans)
-        ends = {ms: self._clock.expiry(ms, now) for ms in {ms for _, ms in given}}
-        # 100,000 turns of a loop are what a bulk ban costs. Most are of one kind, which three short ones tell.
-        lengths, widths = {prefix.length for prefix, _ in given}, {len(prefix.packed) for prefix, _ in given}
+        prefixes, times = list(map(_FIRST, given)), list(map(_SECOND, given))
+        ends = {ms: self._clock.expiry(ms, now) for ms in set(times)}
+        # Loops over 100,000 are what a bulk ban costs. Most bans are of one kind, and C's loops over attributes tell.
+        lengths, packed = set(map(_LENGTH, prefixes)), list(map(_PACKED, prefixes))
+        widths = set(map(len, packed))
         for version, length, width in ((4, 32, 4), (6, 64, 16)):
-            if lengths == {length} and widths == {width}:
-                self._put_sources(version, given, ends, over)
+            if len(given) > _FEW and lengths == {length} and widths == {width}:
+                self._put_sources(version, packed, times, ends, over)
                 return len(given)
             chosen = [ban for ban in given if ban[0].length == length and ban[0].version == version]
-            self._put_sources(version, chosen, ends, over)
-        prefixes = [(prefix, ends[ms]) for prefix, ms in given if not prefix.is_source]
-        if prefixes:
-            self._prefixes.put_many(prefixes)
+            if len(chosen) > _FEW:
+                self._put_sources(
+                    version, [prefix.packed for prefix, _ in chosen], [ms for _, ms in chosen], ends, over
+                )
+                continue
+            for prefix, ms in chosen:
+                self._exact[version].put(keys.source_key(prefix), ends[ms], over)
+        wide = [(prefix, ends[ms]) for prefix, ms in given if not prefix.is_source]
+        if wide:
+            self._prefixes.put_many(wide)
         return len(given)
 
     def _put_sources(
-        self, version: int, bans: list[tuple[Prefix, int | None]], ends: dict[int | None, int], over: int
+        self,
+        version: int,
+        packed: list[bytes],
+        times: list[int | None],
+        ends: dict[int | None, int],
+        over: int,
     ) -> None:
-        table = self._exact[version]
-        if len(bans) > _FEW:
-            packed = [prefix.packed for prefix, _ in bans]
-            table.put_many(keys.source_keys(packed), [ends[ms] for _, ms in bans], over)
-            return
-        for prefix, ms in bans:
-            table.put(keys.source_key(prefix), ends[ms], over)
+        import numpy as np
+
+        if len(ends) == 1:
+            expiries = np.full(len(times), next(iter(ends.values())), np.uint64)
+        else:
+            expiries = np.fromiter(map(ends.__getitem__, times), np.uint64, len(times))
+        self._exact[version].put_many(keys.source_keys(packed), expiries, over)
 
     def remove(self, prefix: Prefix) -> bool:
         """See :meth:`BanMap.remove`."""

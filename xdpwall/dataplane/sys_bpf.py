@@ -56,7 +56,8 @@ def _bpf(command: int, attr: bytes | bytearray) -> tuple[int, bytes]:
     return result, buffer.raw
 
 
-def _call(what: str, command: int, attr: bytes, *, hint: str | None = None) -> tuple[int, bytes]:
+def call(what: str, command: int, attr: bytes, *, hint: str | None = None) -> tuple[int, bytes]:
+    """One bpf(2). Raises KernelError, which says what was asked."""
     try:
         return _bpf(command, attr)
     except OSError as error:
@@ -80,7 +81,7 @@ def obj_pin(fd: int, path: Path) -> None:
         KernelError: EEXIST when the path is taken.
     """
     name = ctypes.create_string_buffer(os.fsencode(path))
-    _call(f"pin {path}", _OBJ_PIN, struct.pack("<QI", _address(name), fd))
+    call(f"pin {path}", _OBJ_PIN, struct.pack("<QI", _address(name), fd))
 
 
 def obj_get(path: Path) -> int:
@@ -90,7 +91,7 @@ def obj_get(path: Path) -> int:
         KernelError: ENOENT when nothing is pinned there.
     """
     name = ctypes.create_string_buffer(os.fsencode(path))
-    return _call(f"open pin {path}", _OBJ_GET, struct.pack("<QI", _address(name), 0))[0]
+    return call(f"open pin {path}", _OBJ_GET, struct.pack("<QI", _address(name), 0))[0]
 
 
 # --- maps ------------------------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ class MapInfo:
 def map_create(kind: int, key_size: int, value_size: int, entries: int, name: str, *, flags: int = 0) -> int:
     """Make a map of a type of ``enum bpf_map_type``. Gives its file descriptor."""
     shape = struct.pack("<7I16s", kind, key_size, value_size, entries, flags, 0, 0, name.encode()[:15])
-    return _call(f"create map {name}", _MAP_CREATE, shape)[0]
+    return call(f"create map {name}", _MAP_CREATE, shape)[0]
 
 
 def map_info(fd: int) -> MapInfo:
@@ -143,7 +144,7 @@ def map_update(fd: int, key: bytes, value: bytes, flags: int = BPF_ANY) -> None:
     """
     key_buffer = ctypes.create_string_buffer(key, len(key))
     value_buffer = ctypes.create_string_buffer(value, len(value))
-    _call(
+    call(
         "map update",
         _MAP_UPDATE,
         struct.pack("<IIQQQ", fd, 0, _address(key_buffer), _address(value_buffer), flags),
@@ -265,14 +266,14 @@ def prog_map_ids(fd: int) -> set[int]:
     ids = (ctypes.c_uint32 * _MOST_MAPS)()
     info = ctypes.create_string_buffer(128)
     struct.pack_into("<IQ", info, 52, _MOST_MAPS, ctypes.addressof(ids))
-    _call("read program info", _OBJ_GET_INFO, struct.pack("<IIQ", fd, 128, _address(info)))
+    call("read program info", _OBJ_GET_INFO, struct.pack("<IIQ", fd, 128, _address(info)))
     (count,) = struct.unpack_from("<I", info, 52)
     return set(ids[: min(count, _MOST_MAPS)])
 
 
 def prog_fd_by_id(ident: int) -> int:
     """Open a loaded program by its id (needs CAP_SYS_ADMIN)."""
-    return _call(f"open program id {ident}", _PROG_GET_FD_BY_ID, struct.pack("<III", ident, 0, 0))[0]
+    return call(f"open program id {ident}", _PROG_GET_FD_BY_ID, struct.pack("<III", ident, 0, 0))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,17 +373,17 @@ def link_create_xdp(prog_fd: int, ifindex: int, flags: int) -> int:
             ERANGE when the MTU is too large.
     """
     attr = struct.pack("<IIII", prog_fd, ifindex, ATTACH_TYPE_XDP, flags)
-    return _call(f"attach to interface {ifindex}", _LINK_CREATE, attr)[0]
+    return call(f"attach to interface {ifindex}", _LINK_CREATE, attr)[0]
 
 
 def link_update(link_fd: int, prog_fd: int) -> None:
     """Swap the program of a link atomically: each packet meets the old one or the new one."""
-    _call("swap the program of a link", _LINK_UPDATE, struct.pack("<IIII", link_fd, prog_fd, 0, 0))
+    call("swap the program of a link", _LINK_UPDATE, struct.pack("<IIII", link_fd, prog_fd, 0, 0))
 
 
 def link_detach(link_fd: int) -> None:
     """Take the program of a link off its interface at once, whoever else holds the link."""
-    _call("detach a link", _LINK_DETACH, struct.pack("<I", link_fd))
+    call("detach a link", _LINK_DETACH, struct.pack("<I", link_fd))
 
 
 def link_info(fd: int) -> LinkInfo:
@@ -395,5 +396,5 @@ def link_info(fd: int) -> LinkInfo:
 
 def _object_info(fd: int, size: int, what: str) -> bytes:
     info = ctypes.create_string_buffer(size)
-    _call(what, _OBJ_GET_INFO, struct.pack("<IIQ", fd, size, _address(info)))
+    call(what, _OBJ_GET_INFO, struct.pack("<IIQ", fd, size, _address(info)))
     return info.raw
