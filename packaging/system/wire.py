@@ -24,8 +24,8 @@ NEWCOMER = "192.0.2.77"
 """Banned by nobody: sends above every limit once it is told to."""
 PORT = 7777
 FLOOD_PPS, HONEST_PPS, NEWCOMER_PPS, REQUEST_PPS = 16_000, 200, 30_000, 8_000
-NEWCOMERS, REQUESTS = 1, 2
-"""What else is sent, in the last word of :class:`Counters`."""
+NEWCOMERS, REQUESTS, ONE_FLOW, SILENCE = 1, 2, 3, 4
+"""What else is sent, in the last word of :class:`Counters`; ONE_FLOW is the newcomer with one port. SILENCE: nothing."""
 _BATCH_SECONDS = 0.005
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 
@@ -89,6 +89,9 @@ def send(interface: str, mac: str, folder: Path) -> None:
     honest, newcomer = frame(to, HONEST, 1_000), [frame(to, NEWCOMER, n) for n in range(2_000, 2_254)]
     due, at, number = time.monotonic(), 0, 0
     while True:
+        if counters[3] == SILENCE:
+            time.sleep(0.05)
+            continue
         for _ in range(int(FLOOD_PPS * _BATCH_SECONDS)):
             at += 1
             wire.send(flood[at % len(flood)])
@@ -100,9 +103,10 @@ def send(interface: str, mac: str, folder: Path) -> None:
             for _ in range(int(REQUEST_PPS * _BATCH_SECONDS)):
                 number += 7919
                 wire.send(request(to, number))
-        if counters[3] == NEWCOMERS:
+        if counters[3] in {NEWCOMERS, ONE_FLOW}:
+            ports = len(newcomer) if counters[3] == NEWCOMERS else 1
             for _ in range(int(NEWCOMER_PPS * _BATCH_SECONDS)):
-                wire.send(newcomer[at % len(newcomer)])
+                wire.send(newcomer[at % ports])
                 at += 1
             counters[2] += int(NEWCOMER_PPS * _BATCH_SECONDS)
         due = max(due + _BATCH_SECONDS, time.monotonic() - 0.1)
