@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from types import TracebackType
 from typing import Any
 
@@ -37,7 +38,7 @@ class Connection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(min(CONNECT_SECONDS, timeout))
         try:
-            self._socket.connect(str(paths.socket))
+            self._connect(_now() + min(CONNECT_SECONDS, timeout))
         except PermissionError:
             self._socket.close()
             raise PrivilegeError(
@@ -46,6 +47,18 @@ class Connection:
         except OSError as error:
             self._socket.close()
             raise self._gone(f"no controller answers on {paths.socket} ({error})") from None
+
+    def _connect(self, deadline: float) -> None:
+        """Raises OSError. While too many wait to be taken, the kernel says EAGAIN at once (unix(7)): then try again."""
+        while True:
+            try:
+                self._socket.connect(str(self._paths.socket))
+            except BlockingIOError:
+                if _now() >= deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def call(self, op: str, **args: Any) -> dict[str, Any]:
         """Ask for one op and give its result object (``control.results`` has the shapes).
