@@ -17,14 +17,12 @@ from xdpwall.clock import Clock, SystemClock
 from xdpwall.control import config_child, identity, lock, logs, record, settings
 from xdpwall.control.advice import CONFIG_PATH
 from xdpwall.control.checks.selfcheck import SelfCheck
-from xdpwall.control.database import Changes
+from xdpwall.control.database import Changes, Database
 from xdpwall.control.engine import Engine
 from xdpwall.control.nics import NicWatch
 from xdpwall.control.notify import notify, reloading, watchdog_seconds
 from xdpwall.control.ops import Ops
 from xdpwall.control.protect import collect
-from xdpwall.control.protect import collect
-from xdpwall.control.protector import Collect
 from xdpwall.control.readers import Readers
 from xdpwall.control.results import ReloadResult
 from xdpwall.control.schedule import Schedule
@@ -32,6 +30,7 @@ from xdpwall.control.server import Server
 from xdpwall.control.sink import Inside, Sink
 from xdpwall.control.store import Store
 from xdpwall.control.trial_watch import TrialWatch
+from xdpwall.control.unfinished import Unfinished
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.dataplane.sockets import Survey, survey
 from xdpwall.errors import ConfigError, StoreError, XdpwallError
@@ -75,7 +74,6 @@ def run(config: Config, config_path: Path | None, paths: Paths, sinks: Sequence[
             read_config=lambda: config_child.read(config_path),
             clock=SystemClock(),
             look=survey,
-            collect=collect,
         )
         controller.engine.protector.collect = collect
         controller.engine.protector.started_from = ssh_connection()
@@ -100,7 +98,6 @@ class Controller:
         clock: both clocks.
         watch_links: whether to watch interfaces and addresses of this host.
         look: reads this host's sockets; None: the wall is not told of them.
-        collect: finds whom this host must not cut off; None: nobody does.
     """
 
     def __init__(
@@ -114,7 +111,6 @@ class Controller:
         clock: Clock,
         watch_links: bool = True,
         look: Callable[[Config], Survey] | None = None,
-        collect: Collect | None = None,
     ) -> None:
         self._paths = paths
         self._clock = clock
@@ -132,7 +128,6 @@ class Controller:
             clock=clock,
             look=look,
             paths=paths,
-            collect=collect,
         )
         self._schedule = Schedule(config.tick.interval_ms * 1_000_000, clock.mono_ns())
         self.checks = SelfCheck(self.engine, self.nics)
@@ -144,6 +139,7 @@ class Controller:
         self.nics = NicWatch()
         self._server: Server | None = None
         self._readers = Readers(paths, self.engine.health)
+        self._unfinished = Unfinished(paths, self.engine.health)
         self.sinks: tuple[Sink, ...] = ()
         """Who tells the outside how things are; set before :meth:`main`."""
         self.trial: TrialWatch | None = None
@@ -243,6 +239,7 @@ class Controller:
             give_memory_back()
         if self.trial is not None:
             self.trial.second()
+        self._unfinished.second()
         self._ops.watcher.idle()
         self._ops.overview.second()
         self.checks.second()
@@ -316,8 +313,11 @@ class Controller:
 
     def _read_record(self, config: Config) -> record.Record:
         rules, now = settings.rules(config), self._clock.wall_ms()
-        database = self._store.open()
         try:
+            database = self._store.open()
+            if database is None:  # not to be written: a full disk, say. Maybe it can be read
+                with contextlib.closing(Database(self._paths.database, read_only=True)) as readable:
+                    return record.read(readable, rules, now)
             return record.read(database, rules, now)
         except StoreError as error:
             log.error("%s; starting with what the kernel holds", error.message)

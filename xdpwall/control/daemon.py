@@ -15,6 +15,7 @@ from xdpwall.control import controller, lock, logs
 from xdpwall.control.live import load_command
 from xdpwall.control.offline import open_wall
 from xdpwall.control.sink import Sink
+from xdpwall.control.unfinished import CUT_SHORT, is_cut_short
 from xdpwall.errors import NotLoadedError, XdpwallError
 from xdpwall.paths import Paths
 
@@ -33,7 +34,7 @@ class LoadFailedError(XdpwallError):
 
 
 def ensure_loaded(paths: Paths, interfaces: Sequence[str], config_path: Path | None) -> bool:
-    """Load the wall unless it stands on all these interfaces. Gives whether it had to be.
+    """Load the wall unless it stands, whole, on all these interfaces. Gives whether it had to be.
 
     Args:
         paths: the instance.
@@ -58,7 +59,11 @@ def ensure_loaded(paths: Paths, interfaces: Sequence[str], config_path: Path | N
         there = {state.name for state in wall.interfaces()}
         wall.close()
         missing = [name for name in interfaces if name not in there]
-        if not missing:
+        half = is_cut_short(paths)
+        if not missing and not half:
+            return False
+        if os.geteuid() != 0 and half:
+            log.warning("%s", CUT_SHORT)
             return False
         if os.geteuid() != 0:
             log.warning("the wall does not stand on %s: `xdpwall load` puts it there", ", ".join(missing))

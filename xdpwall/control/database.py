@@ -287,7 +287,18 @@ class Database:
         return kind(f"{self.path}: the state database cannot be {verb}: {error}")
 
     def _look(self) -> sqlite3.Connection:
-        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        try:
+            return self._look_at("mode=ro")
+        except sqlite3.OperationalError:
+            wal = self.path.with_name(f"{self.path.name}-wal")
+            if wal.exists() and wal.stat().st_size:
+                raise  # part of what was written is in there
+            return self._look_at(
+                "immutable=1"
+            )  # no room, or no right, for the files that SQLite needs beside it
+
+    def _look_at(self, how: str) -> sqlite3.Connection:
+        db = sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)
         try:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
             if version != VERSION:

@@ -86,7 +86,7 @@ class Engine:
         self.desk = Desk(None, self.book, self.guard, clock, config.bans.time_ms)
         self.sentinel = Sentinel(config, self.book, self.guard, self._record, self.throttle)
         self.fingerprints = Fingerprints(config, self._record, self.throttle)
-        self._reconciler = Reconciler(self.book, self.guard, clock, self._record)
+        self._reconciler = Reconciler(self.book, self.guard, clock, self._record, blank=known.blank)
         self._comparison = Comparison(self._reconciler, clock, self.health, self.throttle)
         self.keeper = Keeper(
             self.desk,

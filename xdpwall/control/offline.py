@@ -22,6 +22,7 @@ from xdpwall.control.guard import Guard
 from xdpwall.control.protection import Kept, Memory
 from xdpwall.control.record import Rules
 from xdpwall.control.results import ControllerResult, HistoryListResult, HistoryResult
+from xdpwall.control.unfinished import CUT_SHORT, is_cut_short
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.errors import NoControllerError, NotFoundError, NotLoadedError, StoreError
 from xdpwall.model import Ban, Origin
@@ -204,6 +205,8 @@ class _Session:
             problems[0] = f"{who} holds this instance but does not answer"
         if moment.off is not None:
             problems.insert(0, switch.words(moment.off))
+        if is_cut_short(self._paths):
+            problems.append(CUT_SHORT)
         problems += views.interface_problems(moment.interfaces)
         problems += self._warnings
         return dict(

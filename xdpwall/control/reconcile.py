@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from xdpwall.clock import Clock
 from xdpwall.control.book import Book
-from xdpwall.control.database import Changes, Event
+from xdpwall.control.database import AllowEntry, Changes, Event
 from xdpwall.control.desk import write_bans
 from xdpwall.control.guard import Guard
 from xdpwall.control.logs import about
@@ -43,6 +43,7 @@ class Mended:
     adopted: int = 0
     allowed: int = 0
     disallowed: int = 0
+    adopted_allowed: int = 0
     failed: int = 0
     stray: int = 0
     opened: int = 0
@@ -62,6 +63,7 @@ class Mended:
             (self.adopted, "bans of the kernel taken over"),
             (self.allowed, "allowlist entries put back"),
             (self.disallowed, "unknown allowlist entries taken out"),
+            (self.adopted_allowed, "allowlist entries of the kernel taken over"),
             (self.failed, "bans not taken by the kernel"),
             (self.stray, "words in ban tables that no packet could meet emptied"),
             (self.opened, "closed gates before bans opened"),
@@ -78,13 +80,23 @@ class Reconciler:
         guard: the intended allowlist.
         clock: Unix time.
         record: takes changes of the record that come of it.
+        blank: there was no record to read: at start the kernel's allowlist is taken over, too.
     """
 
-    def __init__(self, book: Book, guard: Guard, clock: Clock, record: Callable[[Changes], None]) -> None:
+    def __init__(
+        self,
+        book: Book,
+        guard: Guard,
+        clock: Clock,
+        record: Callable[[Changes], None],
+        *,
+        blank: bool = False,
+    ) -> None:
         self._book = book
         self._guard = guard
         self._clock = clock
         self._record = record
+        self._blank = blank
         self._digest: int | None = None
         self._exact = 0
         self._deep_ns = 0
@@ -106,6 +118,8 @@ class Reconciler:
         A ban that the guard refuses is lifted instead of taken over.
         """
         mended = Mended()
+        if self._blank:
+            self._adopt_allowlist(wall, mended)
         self.allowlist(wall, mended)
         now = self._clock.wall_ms()
         known, matched = len(self._book), 0
@@ -125,6 +139,21 @@ class Reconciler:
             mended.put_back = max(0, known - matched - mended.failed)
         wall.bans.sweep()
         return mended
+
+    def _adopt_allowlist(self, wall: Dataplane, mended: Mended) -> None:
+        """Nobody is cut off because a disk was full or a file damaged."""
+        now = self._clock.wall_ms()
+        entries = tuple(
+            AllowEntry(prefix, now, "found in the kernel", Origin.KERNEL.value)
+            for prefix in list(wall.allow.entries())
+            if self._guard.allow.get(prefix) is None
+        )
+        for entry in entries:
+            self._guard.allow.put(entry.prefix, entry)
+        mended.adopted_allowed = len(entries)
+        if entries:
+            events = tuple(Event(now, "adopt", e.prefix, e.origin, "allowlist") for e in entries)
+            self._record(Changes(allowed=entries, events=events))
 
     def refill(self, wall: Dataplane, mended: Mended) -> None:
         """Write every ban of the book at once: into an empty wall, or where much is amiss."""

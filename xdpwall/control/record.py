@@ -60,13 +60,18 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was read: live bans, the guard, the bans that lapsed while nobody looked, and who was logged in."""
+    """What was read: live bans, the guard, the bans that lapsed while nobody looked, and who was logged in.
+
+    ``blank``: there was nothing to read it from (the file is new, or could not be read), so what the kernel holds is
+    all that is known.
+    """
 
     book: Book
     guard: Guard
     lapsed: tuple[Ban, ...]
     strikes: tuple[Strike, ...]
     kept: Kept
+    blank: bool = False
 
 
 def read(database: Database | None, rules: Rules, now_ms: int) -> Record:
@@ -89,7 +94,8 @@ def read(database: Database | None, rules: Rules, now_ms: int) -> Record:
             guard.allow.put(entry.prefix, entry)
         strikes = tuple(database.strikes(now_ms - rules.forget_ms))
     set_config_allow(guard, rules.allow, now_ms)
-    return Record(book, guard, tuple(lapsed), strikes, _kept(database))
+    blank = database is None or database.fresh
+    return Record(book, guard, tuple(lapsed), strikes, _kept(database), blank)
 
 
 def _kept(database: Database | None) -> Kept:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notices a load that was killed in the middle: the wall may then be half of one configuration, half of another."""
+
+from __future__ import annotations
+
+from xdpwall.control.health import Health
+from xdpwall.dataplane.pins import Pins
+from xdpwall.paths import Paths
+
+CUT_SHORT = (
+    "a load was cut short: some interfaces may still run the program of the load before, or none;"
+    " `xdpwall load` completes it"
+)
+
+
+def is_cut_short(paths: Paths) -> bool:
+    """Whether the last load did not come to its end, or is just at work."""
+    return Pins(paths).unfinished.exists()
+
+
+class Unfinished:
+    """Looks once a second. Only what is seen twice in a row counts: a load that is at work takes less."""
+
+    def __init__(self, paths: Paths, health: Health) -> None:
+        self._paths = paths
+        self._health = health
+        self._seen = False
+
+    def second(self) -> None:
+        """Look, and tell."""
+        before, self._seen = self._seen, is_cut_short(self._paths)
+        self._health.put("load", CUT_SHORT if before and self._seen else None)
