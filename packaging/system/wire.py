@@ -25,7 +25,7 @@ NEWCOMER = "192.0.2.77"
 PORT = 7777
 FLOOD_PPS, HONEST_PPS, NEWCOMER_PPS, REQUEST_PPS = 16_000, 200, 30_000, 8_000
 NEWCOMERS, REQUESTS, ONE_FLOW, SILENCE = 1, 2, 3, 4
-"""What else is sent, in the last word of :class:`Counters`; ONE_FLOW is the newcomer with one port. SILENCE: nothing."""
+"""What else is sent, in the last word of :class:`Counters`. ONE_FLOW: the newcomer with one port. SILENCE: nothing."""
 _BATCH_SECONDS = 0.005
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 
