@@ -23,7 +23,8 @@ from xdpwall.dataplane import sys_bpf
 from xdpwall.dataplane.interface import Count
 from xdpwall.dataplane.loader import LoadReport, load, unload
 from xdpwall.dataplane.pins import Pins
-from xdpwall.dataplane.wall import Wall, read_meta
+from xdpwall.dataplane.meta import read_meta
+from xdpwall.dataplane.wall import Wall
 from xdpwall.errors import NotLoadedError
 from xdpwall.lab import namespaces
 from xdpwall.paths import BPFFS, Paths

@@ -20,7 +20,7 @@ from xdpwall.dataplane.hashing import mix, mix_many, tag
 from xdpwall.dataplane.keys import source_key, source_prefix
 from xdpwall.dataplane.layout import BAN_WAYS
 from xdpwall.dataplane.mapped import MappedArray
-from xdpwall.dataplane.wall import read_meta
+from xdpwall.dataplane.meta import read_meta
 from xdpwall.errors import KernelError
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason

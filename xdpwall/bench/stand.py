@@ -19,10 +19,11 @@ from xdpwall.bench.traffic import Family, flows, sources
 from xdpwall.config import Config
 from xdpwall.dataplane import attach, compiler, defines, layout, loader, source, sys_bpf, ticks
 from xdpwall.dataplane.interface import Count
+from xdpwall.dataplane.meta import read_meta
 from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.stages import Stages
-from xdpwall.dataplane.wall import Wall, read_meta
+from xdpwall.dataplane.wall import Wall
 from xdpwall.lab import namespaces
 from xdpwall.lab.topology import Lab
 from xdpwall.reasons import Reason

@@ -22,6 +22,7 @@ from xdpwall.control.health import Health
 from xdpwall.control.keeper import Keeper
 from xdpwall.control.lane_record import LaneRecord
 from xdpwall.control.logs import Throttle
+from xdpwall.control.observed import Observed
 from xdpwall.control.past_record import PastRecord
 from xdpwall.control.protector import Protector
 from xdpwall.control.reconcile import Mended, Reconciler
@@ -86,6 +87,7 @@ class Engine:
         self.desk = Desk(None, self.book, self.guard, clock, config.bans.time_ms)
         self.sentinel = Sentinel(config, self.book, self.guard, self._record, self.throttle)
         self.fingerprints = Fingerprints(config, self._record, self.throttle)
+        self.observed = Observed(clock, self.throttle)
         self._reconciler = Reconciler(self.book, self.guard, clock, self._record, blank=known.blank)
         self._comparison = Comparison(self._reconciler, clock, self.health, self.throttle)
         self.keeper = Keeper(
@@ -115,14 +117,19 @@ class Engine:
             None if paths is None else syncookies.build(config, clock, self.health, self._record, paths)
         )
         self.incidents = incident_setup.build(
-            config, store, clock, self.book, self.guard, record=self._record, paths=paths
+            config,
+            store,
+            clock,
+            self.book,
+            self.guard,
+            record=self._record,
+            paths=paths,
+            observed=self.observed,
         )
         self.switch = Switch(clock, self.health, record=self._record, resumed=self.incidents.restart)
         self._digest = config.dataplane_digest()
         self._offset_ms = self._clock_offset()
-        self._next_replace_ns = 0
-        self._next_prune_ns = 0
-        self._tick_faults = 0
+        self._next_replace_ns = self._next_prune_ns = self._tick_faults = 0
         self._aside_faults: dict[str, str] = {}
         self._strikes = known.strikes
         self._lapsed = known.lapsed
@@ -192,12 +199,13 @@ class Engine:
         if wall is None:
             return
         try:
-            self.traffic.update(wall.verdicts(), mono_ns)
+            self.traffic.update(wall.verdicts(), mono_ns, wall.observed())
             if self.cookies is not None:
                 self.cookies.step(wall, self.traffic.counts)
             self.sentinel.step(wall, self.traffic, now_ms, mono_ns)
             samples = wall.samples()
             self.fingerprints.step(wall, samples, now_ms, mono_ns)
+            self.observed.step(wall, samples)
             if self.switch.state is None:
                 self._aside("tick", lambda: self.incidents.tick(wall, samples))
             if self.sockets is not None:
@@ -233,7 +241,7 @@ class Engine:
 
     def second(self) -> None:
         """What need not be done in every tick: the wall's health, the disk's, ours."""
-        self.look_at_switch()
+        self.switch.look(self.wall)
         self.keeper.look(self.config.interfaces)
         self.protector.second(self.wall)
         self._check_store()
@@ -244,10 +252,6 @@ class Engine:
             self._record_lanes()
             self._follow_incident()
         self.throttle.second()
-
-    def look_at_switch(self) -> None:
-        """Was the wall turned off or on?"""
-        self.switch.look(self.wall)
 
     def _follow_incident(self) -> None:
         try:

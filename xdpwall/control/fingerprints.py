@@ -25,6 +25,7 @@ from xdpwall.errors import KernelError
 from xdpwall.fingerprint import Pattern, Rule
 from xdpwall.fingerprint_text import describe
 from xdpwall.lanes import Lane
+from xdpwall.observe import covers_rules_of
 from xdpwall.sample import Sample
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Fingerprints:
     """
 
     def __init__(self, config: Config, record: Callable[[Changes], None], throttle: Throttle) -> None:
-        self._config = config.fingerprints
+        self._config, self._observe = config.fingerprints, config.observe
         self._record = record
         self._throttle = throttle
         self._evidence = Evidence()
@@ -90,7 +91,7 @@ class Fingerprints:
 
     def configure(self, config: Config) -> None:
         """Put another config in force. Rules that stand keep their policy."""
-        self._config = config.fingerprints
+        self._config, self._observe = config.fingerprints, config.observe
 
     def restart(self) -> None:
         """Another wall is there."""
@@ -153,7 +154,7 @@ class Fingerprints:
         rule = Rule(
             id=wall.rules.next_id(),
             pattern=pattern,
-            observe=self._config.policy == "observe",
+            observe=self._config.policy == "observe" or covers_rules_of(lane, self._observe),
             created_ms=now_ms,
             cover=finding.cover,
             collateral=finding.collateral,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock
@@ -20,6 +19,7 @@ from xdpwall.control.incident_sources import SourceDesk
 from xdpwall.control.incident_watch import Watchman
 from xdpwall.control.incidents import Incidents
 from xdpwall.control.notices import Notifier
+from xdpwall.control.observed import Observed
 from xdpwall.control.store import Store
 from xdpwall.incident.faces import Attributor
 from xdpwall.model import Prefix
@@ -37,10 +37,10 @@ def build(
     clock: Clock,
     book: Book,
     guard: Guard,
+    observed: Observed,
     *,
     record: Callable[[Changes], None],
     paths: Paths | None,
-    executor: Executor | None = None,
 ) -> Incidents:
     """The incidents of one wall.
 
@@ -50,9 +50,9 @@ def build(
         clock: both clocks.
         book: bans that stand.
         guard: whose packets are never an attack.
+        observed: what only observes, and would have dropped.
         record: takes lines of history and settings.
         paths: the instance, for samples and origins; None: neither.
-        executor: where sources are summed up; a thread by default.
     """
 
     def attributor() -> Attributor | None:
@@ -66,7 +66,7 @@ def build(
     def is_spared(address: bytes) -> bool:
         return guard.allowed_by(Prefix(address, len(address) * 8)) is not None
 
-    desk = SourceDesk(clock, attributor, is_banned, executor)
+    desk = SourceDesk(clock, attributor, is_banned)
     return Incidents(
         config,
         clock,
@@ -74,5 +74,6 @@ def build(
         evidence=Evidence(config, clock, desk, book, None if paths is None else paths.state),
         watchman=Watchman(diversion_rules(config), clock, is_spared),
         herald=Herald(Notifier(config.notify), record, clock),
+        observed=observed,
         record=record,
     )

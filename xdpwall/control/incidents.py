@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock
 from xdpwall.control import incident_tables as tables
@@ -23,6 +23,7 @@ from xdpwall.control.incident_herald import Herald
 from xdpwall.control.incident_rules import diversion_rules, life_rules, threshold_rules
 from xdpwall.control.incident_watch import Watchman
 from xdpwall.control.notices import Notice
+from xdpwall.control.observed import Observed, enforced
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.incident.account import Account, Second, fresh
 from xdpwall.incident.lifecycle import Lifecycle, Turn
@@ -54,6 +55,7 @@ class Incidents:
         evidence: sources, samples, users: what is gathered beside the counters.
         watchman: what hides under the flood.
         herald: tells of it.
+        observed: what only observes, and would have dropped.
         record: takes changes of settings.
     """
 
@@ -66,6 +68,7 @@ class Incidents:
         evidence: Evidence,
         watchman: Watchman,
         herald: Herald,
+        observed: Observed,
         record: Callable[[Changes], None],
     ) -> None:
         self._config = config
@@ -83,6 +86,7 @@ class Incidents:
         self._over_since: Reading | None = None
         self._found: list[Measure] = []
         self._account: Account | None = None
+        self._observed = observed
         self.begun = 0  # incidents since start
         self._bans = BanTally(clock)
         self._elapsed = 0
@@ -252,11 +256,7 @@ class Incidents:
     # --- inside ---
 
     def _read(self, wall: Dataplane) -> Reading:
-        reasons: dict[Any, tuple[int, int]] = {}
-        for counts in wall.verdicts().values():
-            for reason, count in counts.items():
-                known = reasons.get(reason, (0, 0))
-                reasons[reason] = (known[0] + count.packets, known[1] + count.bytes)
+        reasons = {reason: (count.packets, count.bytes) for reason, count in enforced(wall).items()}
         lanes = {lane: (count.seen.packets, count.seen.bytes) for lane, count in wall.lanes().items()}
         return Reading(self._clock.wall_ms(), self._clock.mono_ns(), reasons, lanes, self._bans.total)
 
@@ -278,6 +278,7 @@ class Incidents:
                 between = Rates.between(old, new)
                 if between is not None and new.mono_ns <= base.mono_ns:
                     account.before(between, new)
+        self._observed.incident_opened(wall)
         account.expect(self._normal.mean("all"))
         account.banned(*self._bans.since(base.mono_ns))
         account.act(now.at_ms, "opened", crossed(self._found))
@@ -347,6 +348,7 @@ class Incidents:
             users=self._evidence.users(),
             diversion=self._watchman.findings(account.brief.first_packet_ms - self._watchman.window_ms),
             fingerprints=self._evidence.fingerprints(wall),
+            observed=self._observed.during_incident(wall),
             samples=self._evidence.kept(),
         )
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xdpwall.clock import Clock, SystemClock
-from xdpwall.control import identity, incident_ops, lock, protocol, record, rulebook, switch, views
+from xdpwall.control import identity, incident_ops, lock, observed, protocol, record, rulebook, switch, views
 from xdpwall.control.book import Book
 from xdpwall.control.database import AllowEntry, Changes, Database
 from xdpwall.control.desk import Desk
@@ -118,7 +118,7 @@ class _Session:
         now = self._clock.wall_ms()
         if op == "history" or op in incident_ops.OPS:
             return self._recorded(op, args)
-        if op in rulebook.OPS and self._wall is not None:
+        if op in {*rulebook.OPS, "observed"} and self._wall is not None:
             return self._rules_op(self._wall, op, args, now)
         try:
             known = self._read(now)
@@ -142,7 +142,7 @@ class _Session:
         if op == "verdicts":
             moment = views.Moment.of(self._wall, self._clock)
             policy = "none" if moment.info is None else moment.info.policy
-            return dict(views.verdicts(moment.counts, policy))
+            return dict(views.verdicts(moment.counts, policy, observed=moment.observed))
         return self._status(known)
 
     def _read(self, now: int) -> record.Record:
@@ -189,6 +189,8 @@ class _Session:
             known.book.put(ban)
 
     def _rules_op(self, wall: Dataplane, op: str, args: Mapping[str, Any], now: int) -> dict[str, Any]:
+        if op == "observed":
+            return dict(observed.result(wall.info, wall.observed(), wall.rules.entries()))
         result, changes = rulebook.run(wall.rules, op, args, now)
         if changes is not None:
             self._commit(changes)

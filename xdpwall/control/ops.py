@@ -11,7 +11,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from xdpwall import __version__
-from xdpwall.control import views
+from xdpwall.control import observed, views
+from xdpwall.control.checks import board
 from xdpwall.control.database import Changes
 from xdpwall.control.engine import Engine
 from xdpwall.control.incident_ops import IncidentOps
@@ -67,6 +68,7 @@ class Ops:
             "history": self._history,
             "reload": self._do_reload,
             "switch": self._switch,
+            "observed": self._observed,
         }
         self._ops.update(RuleOps(engine).all())
         self._ops.update(IncidentOps(engine.store).all())
@@ -89,7 +91,11 @@ class Ops:
         result = views.status(
             self._instance,
             views.Moment(
-                engine.keeper.info, engine.keeper.interfaces, engine.traffic.counts, engine.switch.result
+                engine.keeper.info,
+                engine.keeper.interfaces,
+                engine.traffic.counts,
+                engine.switch.result,
+                engine.traffic.observed,
             ),
             engine.book,
             engine.guard,
@@ -98,6 +104,8 @@ class Ops:
             problems=engine.health.problems,
         )
         result["rates"] = engine.traffic.rates(result["policy"])
+        result["observed"]["good_sources"] = engine.observed.count
+        result["checks"] = board.result(engine.health)
         if engine.cookies is not None:
             result["cookies"] = engine.cookies.result()
         return result
@@ -129,7 +137,9 @@ class Ops:
 
     async def _verdicts(self, _: dict[str, Any]) -> Result:
         traffic, info = self._engine.traffic, self._engine.keeper.info
-        return views.verdicts(traffic.counts, "none" if info is None else info.policy, traffic.by_verdict())
+        return views.verdicts(
+            traffic.counts, "none" if info is None else info.policy, traffic.by_verdict(), traffic.observed
+        )
 
     async def _ban_add(self, args: dict[str, Any]) -> Result:
         total: dict[str, Any] = {}
@@ -185,8 +195,16 @@ class Ops:
     async def _do_reload(self, _: dict[str, Any]) -> Result:
         return self._reload()
 
+    async def _observed(self, _: dict[str, Any]) -> Result:
+        engine = self._engine
+        if engine.wall is None:
+            raise NotLoadedError("no wall is loaded: it observes nothing", hint="xdpwall load")
+        return observed.result(
+            engine.wall.info, engine.wall.observed(), engine.wall.rules.entries(), engine.observed
+        )
+
     async def _switch(self, _: dict[str, Any]) -> Result:
-        self._engine.look_at_switch()
+        self._engine.switch.look(self._engine.wall)
         return {"off": self._engine.switch.result}
 
     def _commit(self, changes: Changes) -> Future[object]:

@@ -111,23 +111,27 @@ class Overview:
         """Verdicts of all interfaces together, the busiest first."""
         traffic = self._engine.traffic
         rates = traffic.by_verdict()
-        rows: dict[int, ReasonResult] = {}
+        rows: dict[tuple[int, str], ReasonResult] = {}
         for name, counts in traffic.counts.items():
-            for reason, count in counts.items():
-                row = rows.setdefault(
-                    reason,
-                    ReasonResult(
-                        reason=reason.label,
-                        action="drop" if reason.drops else "pass",
-                        packets=0,
-                        bytes=0,
-                        pps=0,
-                        meaning=reason.meaning,
-                    ),
-                )
-                row["packets"] += count.packets
-                row["bytes"] += count.bytes
-                row["pps"] += rates.get((name, reason), 0)
+            for reason, total in counts.items():
+                observed = traffic.observed.get(name, {}).get(reason)
+                pps = rates.get((name, reason), 0)
+                for action, count in views.split(total, observed, reason):
+                    row = rows.setdefault(
+                        (reason, action),
+                        ReasonResult(
+                            reason=reason.label,
+                            action=action,
+                            packets=0,
+                            bytes=0,
+                            pps=0,
+                            meaning=reason.meaning,
+                        ),
+                    )
+                    row["packets"] += count.packets
+                    row["bytes"] += count.bytes
+                    row["pps"] += pps
+                    pps = 0  # of two rows, the first is what happens now
         return sorted(rows.values(), key=lambda row: (-row["pps"], -row["packets"]))
 
     # --- sources ---

@@ -10,7 +10,7 @@ _may_write: ContextVar[bool] = ContextVar("may_write", default=True)
 READING = frozenset(
     {
         "ping", "status", "overview", "lanes", "sources", "verdicts", "ban.list", "ban.test", "allow.list", "history",
-        "rules.list",
+        "rules.list", "observed",
         "incident.list", "incident.show",
     }
 )  # fmt: skip

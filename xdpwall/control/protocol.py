@@ -175,6 +175,7 @@ OPS: Mapping[str, Mapping[str, Field]] = {
     "incident.show": {"id": Field(_name, default="last")},
     "reload": {},
     "switch": {},
+    "observed": {},
 }
 """Every op with its arguments. In ``ban.add`` an item's own ``for_ms`` and ``reason`` win over the request's; a
 ``for_ms`` of null is for ever, a missing one is the configured ban time."""
@@ -281,7 +282,7 @@ def decode_answer(line: bytes) -> dict[str, Any]:
         message, hint, code = str(error["message"]), error.get("hint"), int(error["exit_code"])
         config = error.get("config") or {}
         problems = [ConfigProblem(p["key"], p["line"], p["message"]) for p in config.get("problems", [])]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as fault:
         raise NoControllerError(
             f"the controller's answer cannot be read: {fault}",
             hint="client and controller may be of different versions: restart the controller",

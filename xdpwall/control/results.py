@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from xdpwall.control.results_checks import ChecksResult
+from xdpwall.control.results_observed import ObservedBriefResult
 from xdpwall.control.results_protect import ProtectedResult
 
 State = Literal["QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED", "OFF"]
@@ -39,8 +41,8 @@ class InterfaceResult(TypedDict):
 class RatesResult(TypedDict):
     """What the wall sees per second, over the last second or so. ``bps`` is bits of L2 frames.
 
-    ``would_drop_pps`` and ``would_drop_bps`` are there under ``observe``, where nothing is dropped: what ``enforce``
-    would drop.
+    ``would_drop_pps`` and ``would_drop_bps`` are there once something only observed: what of ``passed_pps`` would be
+    dropped.
     """
 
     pps: int
@@ -101,6 +103,7 @@ class StatusResult(TypedDict):
     controller: ControllerResult
     policy: str
     off: OffResult | None
+    observed: ObservedBriefResult
     loaded_ms: int
     interfaces: list[InterfaceResult]
     rates: NotRequired[RatesResult]
@@ -110,10 +113,10 @@ class StatusResult(TypedDict):
     allow: int
     state: State
     problems: list[str]
+    checks: NotRequired[ChecksResult]
 
 
 class SourceResult(TypedDict):
-    checks: NotRequired[ChecksResult]
     """One metered source. ``drops`` counts drops after the ban stages."""
 
     source: str
@@ -144,7 +147,7 @@ class VerdictResult(TypedDict):
 
     interface: str
     reason: str
-    action: Literal["pass", "drop"]
+    action: Literal["pass", "drop", "would_drop"]
     packets: int
     bytes: int
     pps: NotRequired[int]
@@ -152,7 +155,7 @@ class VerdictResult(TypedDict):
 
 
 class VerdictsResult(TypedDict):
-    """``verdicts``. Under ``observe`` the action is what would have been done."""
+    """``verdicts``. What passed only because its reason observes has the action ``would_drop``."""
 
     policy: str
     verdicts: list[VerdictResult]
@@ -317,7 +320,7 @@ class ReasonResult(TypedDict):
     """Packets with one verdict, all interfaces together."""
 
     reason: str
-    action: Literal["pass", "drop"]
+    action: Literal["pass", "drop", "would_drop"]
     packets: int
     bytes: int
     pps: int

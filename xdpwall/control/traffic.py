@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xdpwall.control.results import RatesResult
 from xdpwall.control.views import Counts
@@ -18,7 +18,10 @@ _BANS = (Reason.BANNED_SOURCE, Reason.BANNED_PREFIX)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Totals of one moment: by interface and reason, and sums over them. ``banned`` is what bans drop."""
+    """Totals of one moment: by interface and reason, and sums over them. ``banned`` is what bans drop.
+
+    ``would`` is what of ``dropped`` passed, for its reason only observes; ``observed`` has it by interface and reason.
+    """
 
     mono_ns: int
     counts: Counts
@@ -28,6 +31,9 @@ class Sample:
     dropped_bytes: int
     banned: int
     banned_bytes: int
+    would: int = 0
+    would_bytes: int = 0
+    observed: Counts = field(default_factory=dict)
 
 
 class Traffic:
@@ -36,9 +42,15 @@ class Traffic:
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque()
 
-    def update(self, counts: Counts, mono_ns: int) -> None:
-        """Take in the totals of now. Totals that shrank (a new wall) start everything afresh."""
-        sample = _sample(counts, mono_ns)
+    def update(self, counts: Counts, mono_ns: int, observed: Counts | None = None) -> None:
+        """Take in the totals of now. Totals that shrank (a new wall) start everything afresh.
+
+        Args:
+            counts: totals by interface and reason.
+            mono_ns: now.
+            observed: what of them passed, for its reason only observes.
+        """
+        sample = _sample(counts, mono_ns, observed or {})
         if self._samples and (
             sample.packets < self._samples[-1].packets or mono_ns <= self._samples[-1].mono_ns
         ):
@@ -55,6 +67,11 @@ class Traffic:
     def counts(self) -> Counts:
         """The newest totals."""
         return self._samples[-1].counts if self._samples else {}
+
+    @property
+    def observed(self) -> Counts:
+        """What of :attr:`counts` passed, for its reason only observes."""
+        return self._samples[-1].observed if self._samples else {}
 
     @property
     def packets(self) -> int:
@@ -86,18 +103,12 @@ class Traffic:
         dropped = self._per_second(lambda s: s.dropped)
         bits = self._per_second(lambda s: s.bytes) * 8
         dropped_bits = self._per_second(lambda s: s.dropped_bytes) * 8
-        if policy == "observe":
-            return RatesResult(
-                pps=packets,
-                bps=bits,
-                dropped_pps=0,
-                passed_pps=packets,
-                dropped_bps=0,
-                passed_bps=bits,
-                would_drop_pps=dropped,
-                would_drop_bps=dropped_bits,
-            )
-        return RatesResult(
+        would, would_bits = dropped, dropped_bits
+        if policy != "observe":
+            would = min(dropped, self._per_second(lambda s: s.would))
+            would_bits = min(dropped_bits, self._per_second(lambda s: s.would_bytes) * 8)
+        dropped, dropped_bits = dropped - would, dropped_bits - would_bits
+        result = RatesResult(
             pps=packets,
             bps=bits,
             dropped_pps=dropped,
@@ -105,6 +116,9 @@ class Traffic:
             dropped_bps=dropped_bits,
             passed_bps=max(0, bits - dropped_bits),
         )
+        if policy == "observe" or (self._samples and self._samples[-1].would):
+            result["would_drop_pps"], result["would_drop_bps"] = would, would_bits
+        return result
 
     def by_verdict(self) -> dict[tuple[str, Reason], int]:
         """Packets per second by interface and reason, over the window."""
@@ -127,7 +141,7 @@ class Traffic:
         return max(0, what(new) - what(old)) * 1_000_000_000 // (new.mono_ns - old.mono_ns)
 
 
-def _sample(counts: Counts, mono_ns: int) -> Sample:
+def _sample(counts: Counts, mono_ns: int, observed: Counts) -> Sample:
     packets = size = dropped = dropped_bytes = banned = banned_bytes = 0
     for reasons in counts.values():
         for reason, count in reasons.items():
@@ -139,4 +153,17 @@ def _sample(counts: Counts, mono_ns: int) -> Sample:
                 if reason in _BANS:
                     banned += count.packets
                     banned_bytes += count.bytes
-    return Sample(mono_ns, counts, packets, size, dropped, dropped_bytes, banned, banned_bytes)
+    passed = [count for reasons in observed.values() for count in reasons.values()]
+    return Sample(
+        mono_ns,
+        counts,
+        packets,
+        size,
+        dropped,
+        dropped_bytes,
+        banned,
+        banned_bytes,
+        sum(count.packets for count in passed),
+        sum(count.bytes for count in passed),
+        observed,
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from xdpwall import __version__
 from xdpwall.clock import Clock
 from xdpwall.control.book import Book
 from xdpwall.control.guard import Guard
+from xdpwall.control.observed import brief
 from xdpwall.control.protection import Kind
 from xdpwall.control.results import (
     AllowEntryResult,
@@ -31,6 +33,7 @@ from xdpwall.model import Ban, Origin
 from xdpwall.reasons import Reason
 
 Counts = Mapping[str, Mapping[Reason, Count]]
+Action = Literal["pass", "drop", "would_drop"]
 _KINDS = tuple(Kind)
 
 
@@ -100,47 +103,82 @@ def allow_list(guard: Guard, used: Iterable[str] = (), lost: Iterable[str] = ())
     )
 
 
-def totals(counts: Counts, policy: str) -> TotalsResult:
-    """Sums of all interfaces and reasons. Under ``observe`` nothing is dropped, so all of it passed."""
+def totals(counts: Counts, policy: str, observed: Counts) -> TotalsResult:
+    """Sums of all interfaces and reasons. What passed only because its reason observes has passed.
+
+    Args:
+        counts: by interface and reason.
+        policy: of the loaded wall.
+        observed: what of ``counts`` was no drop.
+    """
     result = TotalsResult(
         packets=0, bytes=0, dropped_packets=0, dropped_bytes=0, passed_packets=0, passed_bytes=0
     )
-    for reasons in counts.values():
+    would = 0
+    for name, reasons in counts.items():
         for reason, count in reasons.items():
+            seen = observed.get(name, {}).get(reason, Count())
+            would += seen.packets
+            dropped = _minus(count, seen) if reason.drops else Count()
             result["packets"] += count.packets
             result["bytes"] += count.bytes
-            if reason.drops and policy == "enforce":
-                result["dropped_packets"] += count.packets
-                result["dropped_bytes"] += count.bytes
-            else:
-                result["passed_packets"] += count.packets
-                result["passed_bytes"] += count.bytes
-    if policy == "observe":
-        seen = (count for reasons in counts.values() for reason, count in reasons.items() if reason.drops)
-        result["would_drop_packets"] = sum(count.packets for count in seen)
+            result["dropped_packets"] += dropped.packets
+            result["dropped_bytes"] += dropped.bytes
+            result["passed_packets"] += count.packets - dropped.packets
+            result["passed_bytes"] += count.bytes - dropped.bytes
+    if would or policy == "observe":
+        result["would_drop_packets"] = would
     return result
 
 
+def _minus(count: Count, part: Count) -> Count:
+    return Count(max(0, count.packets - part.packets), max(0, count.bytes - part.bytes))
+
+
 def verdicts(
-    counts: Counts, policy: str, rates: Mapping[tuple[str, Reason], int] | None = None
+    counts: Counts,
+    policy: str,
+    rates: Mapping[tuple[str, Reason], int] | None = None,
+    observed: Counts | None = None,
 ) -> VerdictsResult:
-    """Every verdict seen so far, by interface. ``rates`` are packets per second, when somebody measures them."""
+    """Every verdict seen so far, by interface.
+
+    Args:
+        counts: by interface and reason.
+        policy: of the loaded wall.
+        rates: packets per second, when somebody measures them.
+        observed: what of ``counts`` passed, for its reason only observes: rows of their own.
+    """
     rows: list[VerdictResult] = []
     for name in sorted(counts):
         for reason in sorted(counts[name]):
-            count = counts[name][reason]
-            row = VerdictResult(
-                interface=name,
-                reason=reason.label,
-                action="drop" if reason.drops else "pass",
-                packets=count.packets,
-                bytes=count.bytes,
-                meaning=reason.meaning,
-            )
-            if rates is not None:
-                row["pps"] = rates.get((name, reason), 0)
-            rows.append(row)
+            for action, count in split(
+                counts[name][reason], (observed or {}).get(name, {}).get(reason), reason
+            ):
+                row = VerdictResult(
+                    interface=name,
+                    reason=reason.label,
+                    action=action,
+                    packets=count.packets,
+                    bytes=count.bytes,
+                    meaning=reason.meaning,
+                )
+                if rates is not None:
+                    row["pps"] = rates.get((name, reason), 0)
+                    rates = {**rates, (name, reason): 0}  # of two rows, the first is what happens now
+                rows.append(row)
     return VerdictsResult(policy=policy, verdicts=rows)
+
+
+def split(count: Count, observed: Count | None, reason: Reason) -> list[tuple[Action, Count]]:
+    """A count with what was done: passed; would have been dropped, and then was dropped at other times."""
+    if not reason.drops:
+        return [("pass", count)]
+    if observed is None or not observed.packets:
+        return [("drop", count)]
+    rest = _minus(count, observed)
+    both: list[tuple[Action, Count]] = [("would_drop", observed)]
+    return [*both, ("drop", rest)] if rest.packets else both
 
 
 def interface_problems(interfaces: Iterable[InterfaceState]) -> list[str]:
@@ -180,6 +218,7 @@ class Moment:
     interfaces: tuple[InterfaceState, ...] = ()
     counts: Counts = field(default_factory=dict)
     off: OffResult | None = None
+    observed: Counts = field(default_factory=dict)
 
     @classmethod
     def of(cls, wall: Dataplane | None, clock: Clock) -> Moment:
@@ -187,7 +226,8 @@ class Moment:
         if wall is None:
             return cls()
         off = off_result(wall.off(), clock.mono_ns())
-        return cls(wall.info, tuple(wall.interfaces()), wall.verdicts(), off)
+        observed = wall.observed()  # first: it is a part of the others
+        return cls(wall.info, tuple(wall.interfaces()), wall.verdicts(), off, observed)
 
 
 def off_result(off: OffState | None, mono_ns: int) -> OffResult | None:
@@ -216,6 +256,7 @@ def status(
         controller=controller,
         policy=policy,
         off=moment.off,
+        observed=brief(info, moment.observed, None),
         loaded_ms=0 if info is None else info.loaded_ms,
         interfaces=[
             InterfaceResult(
@@ -223,7 +264,7 @@ def status(
             )
             for s in moment.interfaces
         ],
-        totals=totals(moment.counts, policy),
+        totals=totals(moment.counts, policy, moment.observed),
         bans=BanCountsResult(
             exact=book.exact,
             prefix=book.wide,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xdpwall.dataplane.interface import Count, Flow, LaneCount
@@ -60,6 +60,10 @@ class FakeLanes:
         import numpy as np
 
         return np.isin(keys, np.array(sorted(self.proven_keys), dtype=np.uint64))
+
+    def known(self, flows: Sequence[Flow]) -> list[bool]:
+        """See :meth:`Dataplane.known`."""
+        return [flow in self.flows for flow in flows]
 
     def vouch(self, keys: Iterable[int]) -> None:
         """See :meth:`Dataplane.vouch`; kept in ``vouched``, of the last call alone."""

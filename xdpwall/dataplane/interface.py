@@ -7,7 +7,7 @@ suite of tests runs against both. No numpy, bcc or pyroute2 at import: a verb th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -357,6 +357,9 @@ class Dataplane(Protocol):
         Returns:
             Shape ``(n,)``.
         """
+
+    def known(self, flows: Sequence[Flow]) -> list[bool]:
+        """Which of these flows are this host's, as beyond a budget they would pass for that."""
 
     def vouch(self, keys: Iterable[int]) -> None:
         """Keep these sources known for as long as an answer to our UDP is: beyond a budget their packets pass.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from xdpwall.config import Config
-    from xdpwall.dataplane.wall import Meta
+    from xdpwall.dataplane.meta import Meta
     from xdpwall.paths import Paths
 
 _SCHEMA = 1
@@ -75,7 +75,7 @@ def programs(paths: Paths, loaded_ms: int) -> dict[str, Loaded]:
             str(name): Loaded(str(known["tag"]), int(known["mtu"]))
             for name, known in found["programs"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 
@@ -88,6 +88,6 @@ def read(paths: Paths, meta: Meta) -> Config | None:
         if found["schema"] != _SCHEMA or found["loaded_ms"] != meta.loaded_ms:
             return None
         config = Config.from_mapping(found["config"])
-    except (OSError, ValueError, KeyError, TypeError, ConfigError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError):
         return None
     return config if int(config.dataplane_digest(), 16) == meta.config_digest else None

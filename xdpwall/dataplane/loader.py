@@ -31,12 +31,13 @@ from xdpwall.dataplane import (
 from xdpwall.dataplane.addresses import own_addresses
 from xdpwall.dataplane.compiler import compile_source
 from xdpwall.dataplane.instructions import patch_constant, patch_map_fds
+from xdpwall.dataplane.meta import Meta, read_meta
 from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins, ensure_bpffs, not_loaded
 from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.standing import notes
 from xdpwall.dataplane.table import InterfaceTable
-from xdpwall.dataplane.wall import Meta, Wall, read_meta
+from xdpwall.dataplane.wall import Wall
 from xdpwall.errors import InputError, KernelError, NotFoundError, PrivilegeError, XdpwallError
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths

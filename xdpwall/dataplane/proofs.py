@@ -94,6 +94,34 @@ class Proofs:
         kind = (lines >> np.uint64(_KIND)) & np.uint64(7) == np.uint64(PROOF_SOURCE)
         return np.asarray((same & kind & fresh).any(axis=1))
 
+    def is_known(self, flows: list[Flow], now: int) -> list[bool]:
+        """Which of these flows are this host's, one by one, as the kernel would find them beyond a budget.
+
+        Args:
+            flows: any.
+            now: the tick.
+        """
+        import numpy as np
+
+        ages = AGES.unpack_from(self._ages.memory)
+        stamp = np.uint64((now >> _STAMP_SHIFT) & _STAMP_MASK)
+        lines = self._words().reshape(-1, PROOF_WAYS)
+        found: list[bool] = []
+        for flow in flows:
+            hashes = np.concatenate([hashed for _, hashed in self._by_kind([flow])])
+            index, tags = self._place(hashes)
+            line = lines[index[0]]
+            same = line >> np.uint64(32) == tags[0]
+            kinds = ((line >> np.uint64(_KIND)) & np.uint64(7)).astype(int).tolist()
+            fresh = ((stamp - line) & np.uint64(_STAMP_MASK)).tolist()
+            found.append(
+                any(
+                    bool(its) and kind in (PROOF_TCP, PROOF_ASKED) and age <= ages[kind]
+                    for its, kind, age in zip(same.tolist(), kinds, fresh, strict=True)
+                )
+            )
+        return found
+
     def vouch(self, keys: Iterable[int], now: int) -> None:
         """Enter sources that the controller vouches for, or keep them fresh. A handshake's own proof stays what it is.
 

@@ -22,11 +22,12 @@ from xdpwall.dataplane.compiler import compile_source
 from xdpwall.dataplane.instructions import patch_map_fds
 from xdpwall.dataplane.loader import ready_program
 from xdpwall.dataplane.mapped import MappedArray
+from xdpwall.dataplane.meta import Meta, read_meta
 from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.stages import STAGES, Stages
 from xdpwall.dataplane.twin_maps import Opened, copy_array, copy_entries, stage_tags
-from xdpwall.dataplane.wall import Meta, Wall, read_meta
+from xdpwall.dataplane.wall import Wall
 from xdpwall.errors import InputError, LayoutError, NotFoundError
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths

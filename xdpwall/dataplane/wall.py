@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xdpwall.dataplane import attach, budgets, bypass, egress, layout, switch, verdict_counts
@@ -17,6 +16,7 @@ from xdpwall.dataplane.gate import Gate, GateList
 from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, OffState, WallInfo, WatchEvent
 from xdpwall.dataplane.lane_map import LaneMap
 from xdpwall.dataplane.mapped import MappedArray
+from xdpwall.dataplane.meta import Meta, read_meta
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.proofs import Proofs
 from xdpwall.dataplane.rules import RuleTable
@@ -26,7 +26,6 @@ from xdpwall.dataplane.ticks import TickClock
 from xdpwall.dataplane.tries import AllowTrie, OwnAddresses, PrefixBans, PrefixTrie
 from xdpwall.dataplane.wall_vitals import Parts, WallVitals
 from xdpwall.dataplane.watch import WatchRings
-from xdpwall.errors import LayoutError
 from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
 from xdpwall.paths import Paths
@@ -37,61 +36,6 @@ if TYPE_CHECKING:
     from xdpwall.config_lanes import LanesConfig, ProofConfig
     from xdpwall.dataplane.interface import Bools, Keys
     from xdpwall.snapshot import MeterSnapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """``struct wall_meta``."""
-
-    seed: int
-    loaded_ms: int
-    config_digest: int
-    hz: int
-    cpus: int
-    ban_bits: int
-    source_bits: int
-    prefix_bits: int
-    observe: bool
-    proof_bits: int
-    observed: int = 0
-    observed_since_ms: int = 0
-
-    def pack(self) -> bytes:
-        """For the map."""
-        return layout.META.pack(
-            layout.MAGIC,
-            self.seed,
-            self.loaded_ms,
-            self.config_digest,
-            layout.LAYOUT,
-            self.hz,
-            self.cpus,
-            self.ban_bits,
-            self.source_bits,
-            self.prefix_bits,
-            int(self.observe),
-            self.proof_bits,
-            self.observed,
-            self.observed_since_ms,
-        )
-
-
-def read_meta(pins: Pins) -> Meta:
-    """What the last load wrote down.
-
-    Raises:
-        NotLoadedError: there is no wall.
-        LayoutError: another version of xdpwall loaded it.
-    """
-    array = MappedArray(pins, "meta")
-    try:
-        magic, seed, loaded, digest, version, *rest = layout.META.unpack_from(array.memory)
-    finally:
-        array.close()
-    if magic != layout.MAGIC or version != layout.LAYOUT:
-        raise LayoutError("the loaded wall has the map layout of another version", hint=layout.RELOAD_HINT)
-    hz, cpus, ban_bits, source_bits, prefix_bits, observe, *proof = rest
-    return Meta(seed, loaded, digest, hz, cpus, ban_bits, source_bits, prefix_bits, bool(observe), *proof)
 
 
 class Wall:
@@ -204,7 +148,8 @@ class Wall:
         entry = self.interface_table.find(name)
         if entry is None or not entry.wanted or attach.state(self._pins, name, entry.mode).attached:
             return False
-        mode = attach.reattach(self._pins, name, entry.mode)
+        # Where the link still stood, and only its program was another, the mode is what it was.
+        mode = attach.reattach(self._pins, name, entry.mode) or entry.mode
         egress.reattach(self._pins, name)
         self.interface_table.set(entry.slot, name, wanted=True, mode=mode)
         return True
@@ -323,6 +268,10 @@ class Wall:
     def proven(self, keys: Keys) -> Bools:
         """See :class:`Dataplane`."""
         return self._proofs().is_proven(keys, self._clock.now())
+
+    def known(self, flows: Sequence[Flow]) -> list[bool]:
+        """See :class:`Dataplane`."""
+        return self._proofs().is_known(list(flows), self._clock.now())
 
     def vouch(self, keys: Iterable[int]) -> None:
         """See :class:`Dataplane`."""

@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from xdpwall.dataplane.ban_map import KernelBans
     from xdpwall.dataplane.lane_map import LaneMap
     from xdpwall.dataplane.mapped import MappedArray
+    from xdpwall.dataplane.meta import Meta
     from xdpwall.dataplane.pins import Pins
     from xdpwall.dataplane.rules import RuleTable
     from xdpwall.dataplane.samples import SampleRing
     from xdpwall.dataplane.standing import Standing
     from xdpwall.dataplane.table import InterfaceTable
     from xdpwall.dataplane.tries import AllowTrie, OwnAddresses, PrefixBans
-    from xdpwall.dataplane.wall import Meta
     from xdpwall.dataplane.watch import WatchRings
     from xdpwall.paths import Paths
 
 _ALLOW_SIZES = (8, 20)
+_FIXED = (0, 1, 4, 5, 6, 7, 8, 9, 11)
+"""Members of ``struct wall_meta`` that stay as they are for the life of a wall: magic, seed, layout, rate, sizes."""
 _STAMP_MASK = (1 << 26) - 1
 _KIND, _STAMP_SHIFT = 29, 6
 
@@ -135,12 +137,15 @@ class WallVitals:
     def mend_meta(self) -> bool:
         """See :class:`Vitals`. A load writes other values: then whoever holds this wall opens it anew."""
         memory, meta = self._parts.array("meta").memory, self._parts.meta
-        held = layout.META.unpack_from(memory)
-        wanted = layout.META.unpack(meta.pack())
-        if held == wanted or (held[2], held[3]) != (meta.loaded_ms, meta.config_digest):
+        held, wanted = list(layout.META.unpack_from(memory)), layout.META.unpack(meta.pack())
+        if (held[2], held[3]) != (meta.loaded_ms, meta.config_digest):
             return False
-        memory[: layout.META.size] = meta.pack()
-        return True
+        differ = [at for at in _FIXED if held[at] != wanted[at]]
+        for at in differ:
+            held[at] = wanted[at]
+        if differ:
+            layout.META.pack_into(memory, 0, *held)
+        return bool(differ)
 
     def counted(self) -> Counted:
         """See :class:`Vitals`."""

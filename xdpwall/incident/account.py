@@ -7,27 +7,22 @@ began. So a controller that was killed in the middle misses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 from xdpwall.incident.facts import Facts
+from xdpwall.incident.known import Known
 from xdpwall.incident.model import (
     Action,
     BanCounts,
     Burst,
     Crossing,
-    Diversion,
-    FingerprintUse,
     Incident,
     Ledger,
-    Origin,
     Point,
-    Samples,
     Saturation,
-    Sources,
     Totals,
-    Users,
 )
 from xdpwall.incident.reading import BANS, MALFORMED, Pair, Rates, Reading
 from xdpwall.incident.targets import Targets
@@ -174,30 +169,10 @@ class Account:
         """What was full before the wall."""
         self._record = replace(self._record, saturation=entries)
 
-    def know(
-        self,
-        *,
-        sources: Sources | None = None,
-        origin: Origin | None = None,
-        users: Users | None = None,
-        diversion: Iterable[Diversion] | None = None,
-        fingerprints: tuple[FingerprintUse, ...] | None = None,
-        samples: Samples | None = None,
-        linked: tuple[int, ...] | None = None,
-        patterns: tuple[str, ...] | None = None,
-    ) -> None:
-        """Put in what other parts found out."""
-        known: dict[str, Any] = {
-            "sources": sources,
-            "origin": origin,
-            "users": users,
-            "diversion": None if diversion is None else tuple(diversion),
-            "fingerprints": fingerprints,
-            "samples": samples,
-            "linked": linked,
-            "patterns": patterns,
-        }
-        self._record = replace(self._record, **{k: v for k, v in known.items() if v is not None})
+    def know(self, **found: Unpack[Known]) -> None:
+        """Put in what other parts found out. None is nothing new."""
+        fresh: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
+        self._record = replace(self._record, **fresh)
 
     def close(self, ended_ms: int, now_ms: int) -> None:
         """It is over since ``ended_ms``."""

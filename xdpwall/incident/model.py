@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from xdpwall.errors import InputError
+from xdpwall.incident.observed import ObservedUse
 from xdpwall.incident.plain import to_plain
 
 if TYPE_CHECKING:
@@ -358,6 +359,7 @@ class Incident:
     diversion: tuple[Diversion, ...] = ()
     samples: Samples = field(default_factory=Samples)
     saturation: tuple[Saturation, ...] = ()
+    observed: ObservedUse = field(default_factory=ObservedUse)
     verdict: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def verdict(incident: Incident) -> tuple[str, ...]:
             *(f"{pattern[:1].upper()}{pattern[1:]}." for pattern in incident.patterns),
             _who(incident),
             *_users(incident),
+            incident.observed.sentence(),
             _outcome(incident),
             _diversion(incident),
         )

@@ -15,7 +15,7 @@ from xdpwall.errors import InputError, NoControllerError, PrivilegeError
 from xdpwall.interface.cli.command import Settings
 from xdpwall.ssh_connection import ssh_connection
 
-_OFFLINE_FAMILIES = frozenset({"status", "verdicts", "ban", "allow", "incident", "rules"})
+_OFFLINE_FAMILIES = frozenset({"status", "verdicts", "ban", "allow", "incident", "rules", "observed"})
 _CAP_NET_ADMIN, _CAP_BPF, _CAP_SYS_ADMIN = 12, 39, 21  # linux/capability.h
 
 

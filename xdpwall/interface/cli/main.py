@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "top": ("top", "The live screen: watch, and act."),
     "sources": ("sources", "Who sends the most."),
     "verdicts": ("verdicts", "What was passed and dropped, and why."),
+    "observed": ("observed", "What parts on trial would have dropped, and whom it would have hit."),
     "ban": ("ban", "Ban addresses and prefixes, lift and list bans."),
     "allow": ("allow", "Addresses and prefixes that are never dropped."),
     "incident": ("incident", "What happened: incidents on record, and reports of them."),

@@ -146,6 +146,9 @@ def _facts(result: dict[str, Any]) -> Table:
     facts.add_row(
         "policy", "enforce" if result["policy"] == "enforce" else f"{result['policy']}: drops nothing"
     )
+    trial = observed_line(result.get("observed"), result["policy"])
+    if trial:
+        facts.add_row("observing", trial)
     if controller["running"]:
         facts.add_row(
             "controller",
@@ -156,6 +159,17 @@ def _facts(result: dict[str, Any]) -> Table:
     else:
         facts.add_row("controller", "not running; start it with `xdpwall run`")
     return facts
+
+
+def observed_line(observed: dict[str, Any] | None, policy: str) -> str:
+    """What only observes, what it would have dropped, and whom it would have hit; empty when all is enforced."""
+    if not observed or not (observed["parts"] or observed["would_drop_packets"]):
+        return ""
+    parts = "everything" if policy == "observe" else ", ".join(observed["parts"]) or "no part any more"
+    good = observed["good_sources"]
+    whom = "" if good is None else f", {plural(good, 'known-good source')} among them"
+    would = f"{count(observed['would_drop_packets'])} packets would have been dropped{whom}"
+    return f"{parts}: {would} (`xdpwall observed`)"
 
 
 def _interfaces(result: dict[str, Any]) -> list[Any]:

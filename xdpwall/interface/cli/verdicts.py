@@ -15,11 +15,16 @@ from xdpwall.interface.cli.units import count, pps, share, size
 _HEAD = (Column("INTERFACE"), Column("REASON"), Column("VERDICT"), Column("PACKETS", right=True))
 _TAIL = (Column("SHARE", right=True), Column("BYTES", right=True), Column("MEANING", style="dim"))
 
+_STYLES = {"pass": "", "drop": "red", "would_drop": "yellow"}
+
 
 @click.command(cls=Verb)
 @click.pass_obj
 def command(settings: Settings) -> None:
-    """What was passed and dropped, by reason, since the wall was loaded."""
+    """What was passed and dropped, by reason, since the wall was loaded.
+
+    would_drop: it passed, only because its reason observes (see `xdpwall observed`).
+    """
     result = ask(settings, "verdicts")
     if settings.json:
         emit_json(result)
@@ -29,7 +34,7 @@ def command(settings: Settings) -> None:
         say("no packet has been seen")
         return
     if result.get("policy") == "observe":
-        say("policy is observe: nothing is dropped, these are the verdicts there would be")
+        say("policy is observe: nothing is dropped; would_drop is what enforce would drop")
     totals: dict[str, int] = {}
     for row in rows:
         totals[row["interface"]] = totals.get(row["interface"], 0) + row["packets"]
@@ -38,7 +43,7 @@ def command(settings: Settings) -> None:
     table(
         columns,
         [_row(row, totals[row["interface"]], rated) for row in rows],
-        ["red" if row["action"] == "drop" else "" for row in rows],
+        [_STYLES[row["action"]] for row in rows],
     )
 
 
@@ -47,7 +52,7 @@ def _row(row: dict[str, Any], total: int, rated: bool) -> list[str]:
     return [
         row["interface"],
         row["reason"],
-        row["action"],
+        row["action"].replace("_", " "),
         count(row["packets"]),
         *now,
         share(row["packets"], total),

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from xdpwall import __version__
+from xdpwall.control import views
+from xdpwall.control.checks.names import CHECKS, known
+from xdpwall.control.observed import observing
 from xdpwall.control.sink import Inside
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.lanes import Lane
+from xdpwall.observe import PARTS
 
 STATES = ("QUIET", "UNDER_ATTACK", "OBSERVE", "DEGRADED", "OFF")
 _METERS_READ = 1 << 18
-from xdpwall.observe import PARTS
 """Larger meter tables are not counted through at each scrape."""
 
 
@@ -66,9 +69,6 @@ def _state(inside: Inside) -> Iterator[Metric]:
     for entry in engine.keeper.interfaces:
         attached.add_metric([entry.name, entry.mode or "none"], float(entry.attached))
     yield attached
-
-
-def _packets(inside: Inside) -> Iterator[Metric]:
     yield from _checks(inside)
 
 
@@ -98,22 +98,39 @@ def _checks(inside: Inside) -> Iterator[Metric]:
     yield ok
     yield repairs
     yield since
+
+
+def _packets(inside: Inside) -> Iterator[Metric]:
     labels = ["interface", "verdict", "reason"]
     packets = CounterMetricFamily(
         "xdpwall_packets",
-        "Packets by verdict and reason since load. Under the policy observe the verdict is what it would be.",
+        "Packets by verdict and reason since load. would_drop passed, only because its reason observes.",
         labels=labels,
     )
     size = CounterMetricFamily(
         "xdpwall_bytes", "Bytes of L2 frames, as xdpwall_packets_total.", labels=labels
     )
     for interface, reasons in inside.engine.traffic.counts.items():
-        for reason, count in reasons.items():
-            values = [interface, "drop" if reason.drops else "pass", reason.label]
-            packets.add_metric(values, count.packets)
-            size.add_metric(values, count.bytes)
+        for reason, total in reasons.items():
+            observed = inside.engine.traffic.observed.get(interface, {}).get(reason)
+            for action, count in views.split(total, observed, reason):
+                values = [interface, action, reason.label]
+                packets.add_metric(values, count.packets)
+                size.add_metric(values, count.bytes)
     yield packets
     yield size
+    observes = GaugeMetricFamily(
+        "xdpwall_observed_parts", "Parts of the wall that only observe.", labels=["part"]
+    )
+    parts = observing(inside.engine.keeper.info)
+    for part in PARTS:
+        observes.add_metric([part], float(part in parts))
+    yield observes
+    yield GaugeMetricFamily(
+        "xdpwall_observed_good_sources",
+        "Known-good sources seen among what would have been dropped; a lower bound.",
+        value=inside.engine.observed.count,
+    )
 
 
 def _lanes(inside: Inside, wall: Dataplane) -> Iterator[Metric]:
@@ -227,23 +244,6 @@ def _controller(inside: Inside) -> Iterator[Metric]:
     yield errors
 
 
-def _losses(inside: Inside) -> Iterator[Metric]:
-    lost = CounterMetricFamily(
-        "xdpwall_nic_lost_packets",
-        "Received packets that the NIC lost before the wall saw them, by the driver's own counter; queues added up. "
-        "A driver may count one loss in several counters.",
-        labels=["interface", "counter"],
-    )
-    for interface, counters in inside.nics.losses.nics.items():
-        for counter, value in sorted(counters.items()):
-            lost.add_metric([interface, counter], value)
-    yield lost
-    softnet = inside.nics.losses.softnet
-    for name, text, value in (
-        (
-            "processed",
-            "Packets that the kernel took in, all CPUs and interfaces of the machine.",
-            softnet.processed,
 def _lines(inside: Inside) -> Iterator[Metric]:
     wire = GaugeMetricFamily(
         "xdpwall_line_bits_per_second",
@@ -263,10 +263,27 @@ def _lines(inside: Inside) -> Iterator[Metric]:
     yield room
 
 
+def _losses(inside: Inside) -> Iterator[Metric]:
+    lost = CounterMetricFamily(
+        "xdpwall_nic_lost_packets",
+        "Received packets that the NIC lost before the wall saw them, by the driver's own counter; queues added up. "
+        "A driver may count one loss in several counters.",
+        labels=["interface", "counter"],
+    )
+    for interface, counters in inside.nics.losses.nics.items():
+        for counter, value in sorted(counters.items()):
+            lost.add_metric([interface, counter], value)
+    yield lost
+    yield from _lines(inside)
+    softnet = inside.nics.losses.softnet
+    for name, text, value in (
+        (
+            "processed",
+            "Packets that the kernel took in, all CPUs and interfaces of the machine.",
+            softnet.processed,
         ),
         ("dropped", "Packets that the kernel lost because a receive queue was full.", softnet.dropped),
         ("squeezed", "Times that receiving was cut short with work left.", softnet.squeezed),
     ):
         unit = "_packets" if name != "squeezed" else "_times"
         yield CounterMetricFamily(f"xdpwall_softnet_{name}{unit}", text, value=value)
-    yield from _lines(inside)

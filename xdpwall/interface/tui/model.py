@@ -198,6 +198,9 @@ def ban_rows(answer: Mapping[str, Any], wanted: Wanted) -> list[Row]:
     ]
 
 
+_ACTION_STYLES = {"drop": "red", "pass": "green", "would_drop": "yellow"}
+
+
 def reason_rows(answer: Mapping[str, Any]) -> list[Row]:
     """Cells: reason, now, packets, meaning. What would only have been dropped is yellow."""
     return [
