@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from xdpwall.control import client
+from xdpwall.control import client, live
 from xdpwall.errors import XdpwallError
 from xdpwall.interface.cli.command import Settings
 from xdpwall.interface.cli.units import bits, count, pps, share, size
@@ -98,19 +98,21 @@ def export(settings: Settings, key: str) -> str:
     Raises:
         XdpwallError: the verb says why it cannot.
     """
-    argv = [sys.executable, "-m", "xdpwall", "--instance", settings.paths.instance]
-    target = Path.cwd() / f"xdpwall-incident-{key}.html"
+    # --force: a report of before is of the same incident, and an open one goes on.
+    argv = ["incident", "export", key, "--format", "html", "--to", str(Path.cwd()), "--force", "-o", "json"]
     done = subprocess.run(
-        [*argv, "incident", "export", key, "--format", "html"],
+        [*live.command(settings.paths), *argv],
         capture_output=True,
         text=True,
         check=False,
         timeout=_EXPORT_SECONDS,
     )
+    answer: dict[str, Any] = json.loads(done.stdout or "{}")
     if done.returncode:
-        raise XdpwallError(f"the report was not made: {done.stderr.strip() or done.returncode}")
-    try:
-        target.write_text(done.stdout, encoding="utf-8")
-    except OSError as error:
-        raise XdpwallError(f"{target} cannot be written: {error.strerror}") from None
-    return f"the report is in {target}"
+        why = (
+            (answer.get("error") or {}).get("message")
+            or done.stderr.strip()
+            or f"exit code {done.returncode}"
+        )
+        raise XdpwallError(f"the report was not made: {why}")
+    return f"the report is in {answer['path']}"
