@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from xdpwall.clock import Clock
-from xdpwall.control import incident_setup, record, settings, syncookies
+from xdpwall.control import incident_setup, record, room, settings, syncookies
 from xdpwall.control.comparison import Comparison
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.desk import Desk
@@ -245,7 +245,7 @@ class Engine:
         self.keeper.look(self.config.interfaces)
         self.protector.second(self.wall)
         self._check_store()
-        self._check_limits()
+        self._check_room()
         if self.cookies is not None:
             self.cookies.second(self.wall)
         if self.switch.state is None:  # else nothing is counted: no quiet to learn from, no end of an attack
@@ -325,23 +325,10 @@ class Engine:
         entries = tuple(entry for _, entry in self.guard.allow.items() if entry.origin != "config")
         self.store.replace_all(Changes(clear=True, clear_allow=True, bans=self.book.bans(), allowed=entries))
 
-    def _check_limits(self) -> None:
-        info = self.keeper.info
-        if info is None:
-            return
-        for count, capacity, what, key in (
-            (self.book.exact, info.ban_capacity, "bans of single sources", "bans.capacity"),
-            (self.book.wide, info.ban_prefix_capacity, "bans of prefixes", "bans.prefix_capacity"),
-        ):
-            full = count * 10 >= capacity * 9
-            text = f"{count} of {capacity} {what} are taken: raise {key}, or ban wider prefixes"
-            self.health.put(f"fill {what}", text if full else None)
-        waiting = self.sentinel.waiting
-        text = f"{waiting} sources over their limit wait: bans.per_minute ({self.config.bans.per_minute}) is reached"
-        self.health.put("cap", text if waiting else None)
-        other = info.config_digest != self._digest
-        text = "the loaded data path was compiled from another configuration; `xdpwall load` applies this one"
-        self.health.put("digest", text if other else None)
+    def _check_room(self) -> None:
+        waiting, per_minute = self.sentinel.waiting, self.config.bans.per_minute
+        info, digest = self.keeper.info, self._digest
+        room.look(self.health, info, self.book, waiting=waiting, per_minute=per_minute, digest=digest)
 
     # --- what happens outside ---
 
