@@ -30,9 +30,10 @@ PORTS_ANY = (0, 0xFFFF)
 
 
 def features(sample: Sample) -> bytes:
-    """The 64 bytes of a packet, as the kernel reads them."""
+    """The 64 bytes of a packet, as the kernel reads them; 0 for what the sample does not hold (:attr:`Sample.is_cut`)."""
     out = bytearray(SIZE)
-    head, l3, l4 = sample.head, sample.l3, sample.l4
+    l3, l4 = sample.l3, sample.l4
+    head = sample.head.ljust(l4 + 2 * SIZE, b"\0")
     out[PROTOCOL], out[VERSION], out[TTL] = sample.protocol, sample.version, sample.hop_limit
     length = sample.ip_length
     out[LENGTH : LENGTH + 2] = (length & 0xFFFF).to_bytes(2, "big")
@@ -45,12 +46,12 @@ def features(sample: Sample) -> bytes:
             out[FRAGMENT : FRAGMENT + 2] = _MORE_FRAGMENTS.to_bytes(2, "big")
         elif sample.fragment == LATER_FRAGMENT:
             out[FRAGMENT : FRAGMENT + 2] = head[l4 - 6 : l4 - 4]
-    _transport(out, sample, length - (l4 - l3))
+    _transport(out, sample, head, length - (l4 - l3))
     return bytes(out)
 
 
-def _transport(out: bytearray, sample: Sample, left: int) -> None:
-    head, at, header = sample.head, sample.l4, 0
+def _transport(out: bytearray, sample: Sample, head: bytes, left: int) -> None:
+    at, header = sample.l4, 0
     if sample.fragment == LATER_FRAGMENT:
         pass
     elif sample.protocol == _TCP:

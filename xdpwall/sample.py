@@ -13,6 +13,9 @@ HEAD_BYTES = 168
 NOT_FRAGMENT, FIRST_FRAGMENT, LATER_FRAGMENT = 0, 1, 2
 _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
 
+_ASKED = 68
+"""Bytes from the transport header on that a rule can ask for: of TCP the longest header, and eight of its data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -77,16 +80,21 @@ class Sample:
         return self._port(2)
 
     def _port(self, at: int) -> int | None:
-        if self.protocol not in (_TCP, _UDP) or self.fragment == LATER_FRAGMENT:
+        if self.protocol not in (_TCP, _UDP) or self.fragment == LATER_FRAGMENT or self.l4 + 4 > len(self.head):
             return None
         return int.from_bytes(self.head[self.l4 + at : self.l4 + at + 2], "big")
 
     @property
     def tcp_flags(self) -> int | None:
         """Of TCP, None for all others and for later fragments."""
-        if self.protocol != _TCP or self.fragment == LATER_FRAGMENT:
+        if self.protocol != _TCP or self.fragment == LATER_FRAGMENT or self.l4 + 14 > len(self.head):
             return None
         return self.head[self.l4 + 13]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ends before what a rule may ask for: behind long extension headers, say, stands no transport."""
+        return self.captured < self.length and self.captured < self.l4 + _ASKED
 
     @property
     def hop_limit(self) -> int:

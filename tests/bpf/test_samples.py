@@ -8,13 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bpf.packets import ACK, SYN, TCP, UDP, VLAN, frame4, frame6, tcp, udp
+from tests.bpf.packets import ACK, DEST_OPTIONS, SYN, TCP, UDP, VLAN, frame4, frame6, options_header, tcp, udp
 from tests.bpf.scene import DROP, PASS
 from tests.bpf.talk import Talk, talking, tight
 from xdpwall.config import Config
 from xdpwall.dataplane.samples import SAMPLE
 from xdpwall.dataplane.ticks import sample_shift
 from xdpwall.dataplane.wall import Wall
+from xdpwall.detection.fingerprint_evidence import Evidence
+from xdpwall.fingerprint import SIZE, features
 from xdpwall.lanes import Lane
 from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
@@ -162,3 +164,26 @@ def test_a_reader_begins_with_what_comes(talk: Talk) -> None:
         fresh(other)
         talk.probe.run(frame4(udp(dport=53)))
         assert len(other.samples()) == 1
+
+
+@pytest.mark.parametrize("units", [0, 2, 9, 12, 13, 17, 18, 100])
+@pytest.mark.parametrize(("payload", "protocol"), [(tcp(ACK, bytes(80)), TCP), (udp(bytes(80)), UDP)])
+def test_a_transport_behind_the_sample_breaks_nobody(
+    talk: Talk, units: int, payload: bytes, protocol: int
+) -> None:
+    """Extension headers can be longer than what is shown of a packet."""
+    talk.exhaust(tcp(ACK))
+    fresh(talk.wall)
+    packet = frame6(payload, protocol, extensions=[options_header(DEST_OPTIONS, units=units)])
+    assert talk.probe.run(packet).verdict == DROP
+    (sample,) = talk.wall.samples()
+    assert sample.l4 == 14 + 40 + 8 + units * 8
+    assert len(features(sample)) == SIZE
+    assert sample.is_cut == (units >= 6)
+    whole = sample.l4 + 14 <= HEAD_BYTES
+    assert sample.tcp_flags == (ACK if protocol == TCP and whole else None)
+    assert (sample.target_port is None) == (sample.l4 + 4 > HEAD_BYTES)
+    evidence = Evidence()
+    evidence.take([sample], 1)
+    assert len(evidence._lanes[sample.lane].attack) == (not sample.is_cut)
+    assert evidence.is_stressed(sample.lane, 1)

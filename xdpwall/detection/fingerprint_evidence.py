@@ -77,8 +77,12 @@ class Evidence:
         fresh: dict[Lane, list[bytes]] = {}
         for sample in samples:
             lane = self._lanes[sample.lane]
-            if sample.reason in _DROPS or sample.reason is Reason.FINGERPRINT:
+            dropped = sample.reason in _DROPS or sample.reason is Reason.FINGERPRINT
+            if dropped:
                 lane.last_drop_ms = now_ms
+            if sample.is_cut:
+                continue  # its features are not those that the kernel would compare
+            if dropped:
                 if sample.reason is not Reason.FINGERPRINT:
                     lane.attack.append((now_ms, features(sample), source_number(sample)))
             elif sample.reason in _PROVEN:
