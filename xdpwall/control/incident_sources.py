@@ -197,8 +197,8 @@ class SourceDesk:
         origin = Origin()
         attributor = self._attributor()
         if attributor is not None:
-            origin = attributor.origin(view.table(np.asarray(proven, np.bool_)))
-            places = attributor.places([source.source for source in top])
+            table = view.table(np.asarray(proven, np.bool_))
+            origin, places = attributor.about(table, [source.source for source in top])
             top = [
                 replace(source, country=place.country, asn=place.asn, as_name=place.as_name)
                 for source, place in zip(top, places, strict=True)

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from xdpwall.config import Config
 
 _PREROLL_SECONDS = 30
-_LOOK_SECONDS = 3
+_LOOK_SECONDS, _EARLY_SECONDS, _LATE_SECONDS = 3, 30, 12
+"""Sources are summed up and looked up so often, and after so long less often: it takes a tenth of a second or more."""
 _LEARNED_EVERY = 300
 
 
@@ -333,7 +334,8 @@ class Incidents:
         )
         came = account.second(step, now)
         self._evidence.follow(wall, came)
-        if self._elapsed % _LOOK_SECONDS == 0:
+        early = now.at_ms - account.brief.opened_ms < _EARLY_SECONDS * 1000
+        if self._elapsed % (_LOOK_SECONDS if early else _LATE_SECONDS) == 0:
             self._evidence.look(wall, account.brief.totals)
         self._know(wall, account)
         self._herald.goes_on(self._write(account))

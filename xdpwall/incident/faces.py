@@ -51,3 +51,6 @@ class Attributor(Protocol):
 
     def places(self, sources: list[str]) -> list[Place]:
         """Where each source is, in the same order. A source is an address, or an IPv6 prefix ``2001:db8::/64``."""
+
+    def about(self, table: SourceTable, sources: list[str]) -> tuple[Origin, list[Place]]:
+        """Both at once, for little more than one of them."""

@@ -27,6 +27,7 @@ from xdpwall.incident.origin_table import (
     OriginTable,
     Part,
     PartName,
+    Ranges,
     pack_country,
     unpack_country,
 )
@@ -63,23 +64,33 @@ class Places:
 
 
 class TableLookup:
-    """One half of a table of origins. It keeps nothing in memory between two calls."""
+    """One half of a table of origins. What was unpacked stays until :meth:`close`: that is what a question costs."""
 
     def __init__(self, table: OriginTable, part: PartName) -> None:
         self.part = table.parts[part]
         self._table = table
         self._name = part
+        self._ranges: dict[Family, Ranges] = {}
+        self._names: dict[int, str | None] = {}
 
     def find(self, addresses: U64, family: Family) -> npt.NDArray[Any]:
         """See :class:`Lookup`."""
-        return self._table.ranges(self._name, family).find(addresses)
+        if family not in self._ranges:
+            self._ranges[family] = self._table.ranges(self._name, family)
+        return self._ranges[family].find(addresses)
 
     def names_of(self, numbers: list[int]) -> dict[int, str]:
         """See :class:`Lookup`."""
-        return self._table.names(numbers) if numbers else {}
+        fresh = [number for number in numbers if number not in self._names]
+        if fresh:
+            found = self._table.names(fresh)
+            self._names |= {number: found.get(number) for number in fresh}
+        return {number: name for number in numbers if (name := self._names[number]) is not None}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Forget what was unpacked."""
+        self._ranges.clear()
+        self._names.clear()
 
 
 class FileLookup:

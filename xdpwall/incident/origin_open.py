@@ -91,6 +91,14 @@ class Origins:
         """
         return self._ask(lambda book: book.places(sources))
 
+    def about(self, table: SourceTable, sources: list[str]) -> tuple[Origin, list[Place]]:
+        """Both at once: what is unpacked for the one serves the other.
+
+        Raises:
+            XdpwallError: as :func:`open_book`.
+        """
+        return self._ask(lambda book: (book.origin(table), book.places(sources)))
+
     def _ask(self, question: Callable[[OriginBook], Answer]) -> Answer:
         for last in (False, True):
             with contextlib.closing(open_book(*self._arguments)) as book:

@@ -26,7 +26,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if is_dataclass(value):
-        return {name: to_plain(getattr(value, name)) for name in _names(type(value))}
+        kind: Any = type(value)
+        return {name: to_plain(getattr(value, name)) for name in _names(kind)}
     return value
 
 
@@ -43,7 +44,7 @@ def from_plain(kind: type[Record], data: Any) -> Record:
 
 
 def _revive(kind: Any, data: Any) -> Any:
-    if is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
         wanted = _kinds(kind)
         return kind(**{name: _revive(wanted[name], item) for name, item in data.items() if name in wanted})
     if get_origin(kind) is tuple:

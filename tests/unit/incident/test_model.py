@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import TypeAdapter
 
 from xdpwall.errors import InputError
 from xdpwall.incident import model
+from xdpwall.incident.plain import from_plain, to_plain
 
 
 def full() -> model.Incident:
@@ -65,3 +67,24 @@ def test_what_is_wrong_is_named(change: dict[str, object], place: str) -> None:
 
 def test_it_has_a_schema() -> None:
     assert set(model.json_schema()["required"]) == {"id", "key", "state", "opened_ms"}
+
+
+def test_plain_values_are_those_of_the_schema() -> None:
+    """The controller writes without pydantic what everybody reads with it."""
+    record = full()
+    assert record.to_json() == TypeAdapter(model.Incident).dump_python(record, mode="json")
+    assert to_plain(float("nan")) is None
+
+
+def test_the_controllers_own_records_come_back() -> None:
+    written = json.loads(json.dumps(full().to_json()))
+    assert from_plain(model.Incident, written) == full()
+    assert from_plain(model.Incident, written | {"mood": "bad"}) == full()
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {"key": "k"}, {"id": 1, "key": "k", "state": "open", "opened_ms": 1, "totals": 5}]
+)
+def test_what_is_no_record_is_refused(data: object) -> None:
+    with pytest.raises(InputError, match="not a record that we wrote"):
+        from_plain(model.Incident, data)
