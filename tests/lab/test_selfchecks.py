@@ -336,7 +336,7 @@ def test_a_full_line_is_told_apart(lab: Lab) -> None:
         fault = Timed("line full")
         with field.under_flood(sources("198.51.100.1", 50), pps=20_000):
             fault.until("seen", lambda: "the line is full (saturated upstream)" in failed(lab, "link"))
-            wait_for(lambda: incident(lab).get("saturation"), "the incident says so", PATIENCE)
+            wait_for(lambda: bool(incident(lab).get("saturation")), "the incident says so", PATIENCE)
         human = lab.wall("incident", "show", "last").stdout
         assert "Saturated upstream, ask your provider" in human
         assert "ASK YOUR PROVIDER" in human

@@ -258,7 +258,7 @@ class Engine:
             self._aside("second", lambda: self.incidents.second(self.wall))
         except DataplaneError as error:
             self.throttle.line("incident", f"the wall cannot be read: {error.message}", logging.ERROR)
-        fault = self.incidents.notice_fault
+        fault = self.incidents.notifier.last_error
         self.health.put("notices", None if fault is None else f"messages are not delivered: {fault}")
 
     def _aside(self, what: str, step: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ from xdpwall.control.incident_evidence import Evidence
 from xdpwall.control.incident_herald import Herald
 from xdpwall.control.incident_rules import diversion_rules, life_rules, threshold_rules
 from xdpwall.control.incident_watch import Watchman
-from xdpwall.control.notices import Notice
+from xdpwall.control.notices import Notifier
 from xdpwall.control.observed import Observed, enforced
 from xdpwall.dataplane.interface import Dataplane
 from xdpwall.incident.account import Account, Second, fresh
@@ -141,13 +141,9 @@ class Incidents:
         return self._life.open and self._clock.mono_ns() - self._life.last_over_ns < seconds * 1_000_000_000
 
     @property
-    def notice_fault(self) -> str | None:
-        """Why the last message could not be delivered; None when it could."""
-        return self._herald.notifier.last_error
-
-    def tell(self, notice: Notice) -> None:
-        """Send a message that is about no incident."""
-        self._herald.notifier.tell(notice, self._clock.mono_ns())
+    def notifier(self) -> Notifier:
+        """Sends messages."""
+        return self._herald.notifier
 
     def saturated(self, found: Sequence[Saturation]) -> None:
         """What is full before the wall right now."""

@@ -287,7 +287,11 @@ class Heard:
         self.health = Health(self.clock)
         self.changes: list[Changes] = []
         self.notices: list[Notice] = []
-        self.teller = Teller(self.health, self.clock, self.changes.append, self.notices.append)
+        self.teller = Teller(self.health, self.clock, self.changes.append, self)  # type: ignore[arg-type]
+
+    def tell(self, notice: Notice, _: int) -> None:
+        """What a notifier does."""
+        self.notices.append(notice)
 
     def second(self) -> None:
         self.clock.advance_ms(1_000)

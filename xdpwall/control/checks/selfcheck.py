@@ -56,7 +56,7 @@ class SelfCheck:
         self._health = engine.health
         self._clock = engine.clock
         self._facts = facts
-        self._teller = Teller(engine.health, engine.clock, engine.commit, engine.incidents.tell)
+        self._teller = Teller(engine.health, engine.clock, engine.commit, engine.incidents.notifier)
         self.line = LineWatch(nics, engine.clock, queues)
         self._seconds = 0
         self._wall: Dataplane | None = None

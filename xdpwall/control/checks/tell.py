@@ -10,7 +10,7 @@ from xdpwall.clock import Clock
 from xdpwall.control.checks.names import CHECKS
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.health import Change, Health, Trouble
-from xdpwall.control.notices import Notice
+from xdpwall.control.notices import Notice, Notifier
 from xdpwall.model import format_duration_ms
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Teller:
         health: the board.
         clock: both clocks.
         record: takes lines of history.
-        notify: sends a message.
+        notifier: sends messages.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class Teller:
         health: Health,
         clock: Clock,
         record: Callable[[Changes], object],
-        notify: Callable[[Notice], object],
+        notifier: Notifier,
     ) -> None:
         self._health = health
         self._clock = clock
         self._record = record
-        self._notify = notify
+        self._notifier = notifier
         self._told: dict[tuple[str, int], Trouble] = {}
         self._minute = 0
         self._lines = 0
@@ -87,10 +87,13 @@ class Teller:
         for key, trouble in standing.items():
             if key not in self._told and now - trouble.since_ms >= PATIENCE_MS:
                 self._told[key] = trouble
-                self._notify(_notice(trouble, f"xdpwall: {trouble.text}"))
+                self._tell(_notice(trouble, f"xdpwall: {trouble.text}"))
         for key in [key for key in self._told if key not in standing]:
             trouble = self._told.pop(key)
-            self._notify(_notice(trouble, f"xdpwall: right again: {trouble.text}", solved=True))
+            self._tell(_notice(trouble, f"xdpwall: right again: {trouble.text}", solved=True))
+
+    def _tell(self, notice: Notice) -> None:
+        self._notifier.tell(notice, self._clock.mono_ns())
 
 
 def _notice(trouble: Trouble, title: str, *, solved: bool = False) -> Notice:
