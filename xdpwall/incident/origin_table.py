@@ -22,6 +22,7 @@ import lzma
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,6 +122,10 @@ class OriginTable:
                 offset = file.tell()
                 stat = os.fstat(file.fileno())
             parts: dict[PartName, Part] = {name: Part(**head["parts"][name]) for name in _VALUE_WIDTH}
+            for part in parts.values():
+                if not all(isinstance(text, str) for text in asdict(part).values()):
+                    raise TypeError("its sources are not named in words")
+                date.fromisoformat(part.date)
             blocks = {}
             for entry in head["blocks"]:
                 block = Block(
@@ -134,7 +139,7 @@ class OriginTable:
             raise InputError(
                 f"{path}: {error.strerror}", hint="`xdpwall geo status` names what is used"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise _bad(path, str(error)) from None
         if stat.st_size != offset:
             raise _bad(path, "it is cut off, or has more than its head says")
@@ -158,6 +163,8 @@ class OriginTable:
         """The names of these networks, by AS number; those that are not known are left out."""
         wanted = np.array(sorted(set(numbers)), dtype=np.uint32)
         known = self._numbers("network.numbers", 4)
+        if not len(known):
+            return {}
         at = np.searchsorted(known, wanted)
         at[at == len(known)] = 0
         found = {
