@@ -30,6 +30,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+_MAX_ERRNO = 4096
+"""Error numbers of the kernel are below (MAX_ERRNO of its include/linux/err.h)."""
+
 
 class XdpwallError(Exception):
     """Base of all expected failures.
@@ -130,7 +133,8 @@ class KernelError(DataplaneError):
     """
 
     def __init__(self, what: str, errno_: int, *, hint: str | None = None) -> None:
-        super().__init__(f"{what}: {os.strerror(errno_)} (errno {errno_})", hint=hint)
+        words = os.strerror(errno_) if 0 <= errno_ < _MAX_ERRNO else "an error that is none"
+        super().__init__(f"{what}: {words} (errno {errno_})", hint=hint)
         self.errno = errno_
 
 

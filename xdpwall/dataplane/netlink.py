@@ -43,8 +43,11 @@ def messages(protocol: int, kind: int, body: bytes) -> Iterator[tuple[memoryview
                 at = 0
                 while at + HEADER.size <= size:
                     length, what, flags, _, _ = HEADER.unpack_from(buffer, at)
+                    # Behind it lies what an earlier message left in the buffer.
+                    if length < HEADER.size + (4 if what in (DONE, ERROR) else 0) or at + length > size:
+                        raise KernelError("read what the kernel says by netlink", errno.EBADMSG)
                     yield buffer, what, flags, at
-                    if what in (DONE, ERROR) or length < HEADER.size:
+                    if what in (DONE, ERROR):
                         return
                     at += (length + 3) & ~3
         except OSError as error:
