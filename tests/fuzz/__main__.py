@@ -15,6 +15,8 @@ from tests.fuzz.walls import subjects
 from xdpwall.reasons import Reason
 
 _FOUND = CORPUS / "found.hex"
+_READERS_SHARE = 0.2
+"""Of a run's time."""
 _LOADING_S = 6.0
 """About what it takes to load a wall and take it down: of the time that was given."""
 
@@ -37,29 +39,35 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--replay", type=Path, metavar="FILE", help="show the packets of a file, each many times"
     )
+    parser.add_argument("--reader", choices=list(readers.readers()), action="append", help="only this reader")
     return parser.parse_args()
 
 
 def main() -> int:
     """The exit code: 1 for a finding."""
     asked = arguments()
+    if asked.reader and asked.replay:
+        return readers.replay(asked.reader[0], asked.replay)
+    if asked.reader:
+        asked.only = ["readers"]
     dice = asked.seed if asked.seed is not None else time.time_ns() & 0xFFFFFFFF
     begun = time.monotonic()
     walls = [s for s in subjects().values() if not asked.only or s.name in asked.only]
     given = asked.replay is not None and read_hex(asked.replay)
-    if build.compiler() is None:
+    if walls and build.compiler() is None:
         print(
             "fuzz: gcc is not installed, so the data path cannot be fuzzed: apt-get install gcc libc6-dev",
             file=sys.stderr,
         )
         return 1
-    print(f"seed {dice}; a run with the same seed and --packets shows the same packets")
+    print(f"seed {dice}; a run with the same seed and --packets shows the same packets", flush=True)
     bad = 0
     reports = []
     whole = sum(wall.share for wall in walls)
     for wall in walls:
         left = sum(later.share for later in walls[walls.index(wall) :])
-        seconds = max(1.0, (asked.seconds - (time.monotonic() - begun)) * wall.share / left - _LOADING_S)
+        rest = asked.seconds * (1 if asked.only else 1 - _READERS_SHARE) - (time.monotonic() - begun)
+        seconds = max(1.0, rest * wall.share / left - _LOADING_S)
         report = fuzz(
             wall,
             given or seeds(),
@@ -74,8 +82,10 @@ def main() -> int:
         _tell(report, dice)
         bad += len(report.findings) + (report.broken is not None)
     if not given and (not asked.only or "readers" in asked.only):
-        bad += readers.run(dice, seconds=min(30.0, max(5.0, asked.seconds / 4)))
-    _sum_up(reports, time.monotonic() - begun)
+        alone = asked.only == ["readers"]
+        bad += readers.run(dice, asked.seconds * (1.0 if alone else _READERS_SHARE), asked.reader or ())
+    if reports:
+        _sum_up(reports, time.monotonic() - begun)
     if asked.keep:
         _keep(reports)
     return 1 if bad else 0
@@ -93,7 +103,8 @@ def _tell(report: Report, dice: int) -> None:
     print(
         f"\r{report.name:8} {report.packets:>12,} packets in {report.seconds:6.1f} s, {rate:>9,.0f}/s, "
         f"{report.edges:,} edges ({new:+,} beyond the seeds'), {report.states} states, "
-        f"{report.answers:,} cookies checked, {len(report.findings)} findings"
+        f"{report.answers:,} cookies checked, {len(report.findings)} findings",
+        flush=True,
     )
     for finding in report.findings:
         reason = finding["reason"]
