@@ -122,7 +122,7 @@ class Config(Section):
         try:
             text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw
             data = tomllib.loads(text)
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # of bytes that are not UTF-8, too
             raise ConfigError(name, [syntax_problem(raw, error)]) from None
         return Config._checked(data, text, name)
 

@@ -92,12 +92,16 @@ def check_mapping(
     return (None if problems else result), problems
 
 
-def syntax_problem(raw: bytes | str, error: UnicodeDecodeError | tomllib.TOMLDecodeError) -> ConfigProblem:
-    """The one fault of a text that is not TOML; what comes after it cannot be checked."""
+def syntax_problem(raw: bytes | str, error: ValueError | RecursionError) -> ConfigProblem:
+    """The one fault of a text that is not TOML, or none that can be read; what comes after it cannot be checked."""
     if isinstance(error, UnicodeDecodeError):
         assert isinstance(raw, bytes)
         line = raw.count(b"\n", 0, error.start) + 1
         return ConfigProblem("", line, f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8")
+    if isinstance(error, RecursionError):
+        return ConfigProblem("", 0, "brackets or braces are nested too deeply")
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return ConfigProblem("", 0, "a number has too many digits")
     message = str(error)
     match = _TOML_PLACE.search(message)
     size = raw.count(b"\n" if isinstance(raw, bytes) else "\n") + 1  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ class Prefix:
         limit = len(packed) * 8
         length = limit
         if slash:
-            if not tail.isascii() or not tail.isdigit() or int(tail) > limit:
+            if not tail.isascii() or not tail.isdigit() or len(tail) > 3 or int(tail) > limit:
                 raise AddressError(
                     f"{text!r}: the prefix length must be a whole number from 0 to {limit}",
                     hint="write it like 192.0.2.0/24 or 2001:db8::/32",
@@ -164,6 +164,7 @@ class Ban:
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
 _UNITS_MS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _LONGEST_MS = 10 * 365 * 86_400_000
+_LONGEST_TEXT = 100
 
 
 def parse_duration_ms(text: str) -> int | None:
@@ -175,7 +176,8 @@ def parse_duration_ms(text: str) -> int | None:
     cleaned = text.strip().lower()
     if cleaned == "perm":
         return None
-    match = _DURATION.fullmatch(cleaned)
+    # Python itself refuses numbers of more than 4,300 digits, as a bug in whoever reads them.
+    match = _DURATION.fullmatch(cleaned) if len(cleaned) <= _LONGEST_TEXT else None
     total = 0
     if match:
         total = sum(int(part) * unit for part, unit in zip(match.groups(), _UNITS_MS, strict=True) if part)
