@@ -18,7 +18,7 @@ from pathlib import Path
 from xdpwall.dataplane import bypass, rtlink, sys_bpf
 from xdpwall.dataplane.aside import outside_loop
 from xdpwall.dataplane.interface import InterfaceState
-from xdpwall.dataplane.pins import Pins, replace_pin
+from xdpwall.dataplane.pins import Pins, fresh_pin, replace_pin
 from xdpwall.errors import ForeignProgramError, KernelError, NotFoundError
 
 _OCCUPIED = (errno.EBUSY, errno.EEXIST)
@@ -101,6 +101,7 @@ def attach(pins: Pins, name: str, program: int, mode: str) -> Attachment:
 def _attach(pins: Pins, name: str, index: int, program: int, running: int, mode: str) -> Attachment:
     """``running`` is what packets meet: the program itself, but while the wall is off."""
     link_pin = pins.link(name)
+    _settle(link_pin, index)
     standing = _live_link(link_pin, index)
     if standing is not None:
         try:
@@ -272,6 +273,15 @@ def _present_index(name: str) -> int:
 def open_program(pins: Pins, name: str) -> int:
     """The program pinned for an interface; the caller closes it."""
     return sys_bpf.obj_get(pins.program(name))
+
+
+def _settle(path: Path, index: int) -> None:
+    """Put the link's pin in place that a killed load made and did not move there: it would look like another's."""
+    fresh = fresh_pin(path)
+    link = _live_link(fresh, index)
+    if link is not None:
+        os.close(link)
+        fresh.rename(path)
 
 
 def _live_link(path: Path, index: int) -> int | None:

@@ -187,9 +187,14 @@ def _pin_name(interface: str) -> str:
     return interface.replace("%", "%25").replace(".", "%2e")
 
 
+def fresh_pin(path: Path) -> Path:
+    """Where a pin is before it is put in place of another."""
+    return path.with_name(f"{path.name}%new")
+
+
 def replace_pin(fd: int, path: Path) -> None:
     """Pin in place of what is pinned there, with no moment in which nothing is."""
-    fresh = path.with_name(f"{path.name}%new")
+    fresh = fresh_pin(path)
     fresh.unlink(missing_ok=True)
     sys_bpf.obj_pin(fd, fresh)
     owner.give(fresh, owner.of_folder(path.parent))
