@@ -104,18 +104,23 @@ INLINE void note_tcp(void *data, void *end, struct sent *s, u64 now)
             if (!find_proof(hash, now))
                 watch_sent(data, end, s->l3, s->is_v6, WATCH_OPENED, from_be16(tcp->source), from_be16(tcp->target),
                            now);
-            note_proof(hash, PROOF_TCP, now);
+            if (note_proof(hash, PROOF_TCP, now))
+                note_peer(mix(s->peer_key));
         }
         return;
     }
     if (s->l4_length <= header && !(tcp->flags & TCP_FIN)) {
-        refresh_proof(hash, now);
+        if (refresh_proof(hash, now))
+            note_peer(mix(s->peer_key));
         return;
     }
     u64 info = port_info(PROTO_TCP, from_be16(tcp->source));
     if (info & PORT_ADMIN && info & PORT_LISTENS && !find_proof(hash, now))
         watch_sent(data, end, s->l3, s->is_v6, WATCH_ADMIN_LOGIN, from_be16(tcp->source), from_be16(tcp->target), now);
-    if (note_proof(hash, PROOF_TCP, now) && info & PORT_LISTENS)
+    if (!note_proof(hash, PROOF_TCP, now))
+        return;
+    note_peer(mix(s->peer_key));
+    if (info & PORT_LISTENS)
         note_proof(source_hash(s->peer_key), PROOF_SOURCE, now);
 }
 
@@ -132,7 +137,8 @@ INLINE void note_udp(void *data, void *end, struct sent *s, u64 now)
         serves = 0;
     if (!serves && !find_proof(hash, now))
         watch_sent(data, end, s->l3, s->is_v6, WATCH_OPENED_UDP, local, remote, now);
-    note_proof(hash, serves ? PROOF_ANSWERED : PROOF_ASKED, now);
+    if (note_proof(hash, serves ? PROOF_ANSWERED : PROOF_ASKED, now))
+        note_peer(mix(s->peer_key));
 }
 
 /* tagged: the NIC is to put a VLAN tag into the frame. */
@@ -150,9 +156,10 @@ INLINE void note_sent(void *data, void *end, u64 length, u64 tagged, u64 now)
         struct icmp_header *icmp = data + (s.l4 & 0xff);
         if ((void *)(icmp + 1) > end || icmp->type != (s.is_v6 ? ICMPV6_ECHO : ICMP_ECHO))
             return;
-        note_proof(sent_hash(data, end, &s, icmp->rest & 0xffff), PROOF_PING, now);
-    } else {
-        note_proof(sent_hash(data, end, &s, 0), PROOF_ASKED, now);
+        if (note_proof(sent_hash(data, end, &s, icmp->rest & 0xffff), PROOF_PING, now))
+            note_peer(mix(s.peer_key));
+    } else if (note_proof(sent_hash(data, end, &s, 0), PROOF_ASKED, now)) {
+        note_peer(mix(s.peer_key));
     }
 }
 

@@ -93,6 +93,7 @@ INLINE void hand_over(struct packet *p, u64 reason)
     to->slot = p->slot;
     to->reason = reason;
     to->rule = 0;
+    to->meter = p->meter;
     if (OBSERVED)
         to->observed = p->observed;
 }

@@ -7,6 +7,8 @@
  * Buckets are those of one CPU. A source that the NIC spreads over n queues can have up to n times its limit pass, until the
  * controller, which adds up all CPUs each tick, bans it. A flow stays on one queue, so one flow never has more than its limit.
  *
+ * A quarter more than the limit's burst is kept for packets of known flows (reserve.h), where flows are known at all.
+ *
  * Units, chosen by Python so that 32 bits suffice (dataplane/buckets.py): a packet costs *_COST tokens, a byte 2^shift;
  * a bucket holds *_CAP, and gains the load-time constant *_RATE each tick. A limit that is off has CAP 0 and is not compiled.
  *
@@ -25,10 +27,13 @@
 /* Whose limits. A constant wherever it is used, so that the other half is not compiled. */
 enum scope { SCOPE_SOURCE, SCOPE_PREFIX };
 
+#define RESERVE(cap) (LANES ? (cap) >> 2 : 0)
+#define BRIMFUL(cap) ((cap) + RESERVE(cap))
+
 INLINE void fill_buckets(struct meter *meter, enum scope scope)
 {
-    meter->packet_tokens = scope == SCOPE_SOURCE ? SOURCE_PPS_CAP : PREFIX_PPS_CAP;
-    meter->byte_tokens = scope == SCOPE_SOURCE ? SOURCE_BPS_CAP : PREFIX_BPS_CAP;
+    meter->packet_tokens = BRIMFUL(scope == SCOPE_SOURCE ? SOURCE_PPS_CAP : PREFIX_PPS_CAP);
+    meter->byte_tokens = BRIMFUL(scope == SCOPE_SOURCE ? SOURCE_BPS_CAP : PREFIX_BPS_CAP);
     meter->syn_tokens = scope == SCOPE_SOURCE ? SOURCE_SYN_CAP : PREFIX_SYN_CAP;
 }
 
@@ -47,16 +52,16 @@ INLINE void refill_buckets(struct meter *meter, u32 now, enum scope scope)
         return;
     if (scope == SCOPE_SOURCE) {
         if (SOURCE_PPS_CAP)
-            meter->packet_tokens = refilled(meter->packet_tokens, ticks, SOURCE_PPS_RATE, SOURCE_PPS_CAP);
+            meter->packet_tokens = refilled(meter->packet_tokens, ticks, SOURCE_PPS_RATE, BRIMFUL(SOURCE_PPS_CAP));
         if (SOURCE_BPS_CAP)
-            meter->byte_tokens = refilled(meter->byte_tokens, ticks, SOURCE_BPS_RATE, SOURCE_BPS_CAP);
+            meter->byte_tokens = refilled(meter->byte_tokens, ticks, SOURCE_BPS_RATE, BRIMFUL(SOURCE_BPS_CAP));
         if (SOURCE_SYN_CAP)
             meter->syn_tokens = refilled(meter->syn_tokens, ticks, SOURCE_SYN_RATE, SOURCE_SYN_CAP);
     } else {
         if (PREFIX_PPS_CAP)
-            meter->packet_tokens = refilled(meter->packet_tokens, ticks, PREFIX_PPS_RATE, PREFIX_PPS_CAP);
+            meter->packet_tokens = refilled(meter->packet_tokens, ticks, PREFIX_PPS_RATE, BRIMFUL(PREFIX_PPS_CAP));
         if (PREFIX_BPS_CAP)
-            meter->byte_tokens = refilled(meter->byte_tokens, ticks, PREFIX_BPS_RATE, PREFIX_BPS_CAP);
+            meter->byte_tokens = refilled(meter->byte_tokens, ticks, PREFIX_BPS_RATE, BRIMFUL(PREFIX_BPS_CAP));
         if (PREFIX_SYN_CAP)
             meter->syn_tokens = refilled(meter->syn_tokens, ticks, PREFIX_SYN_RATE, PREFIX_SYN_CAP);
     }
@@ -64,9 +69,9 @@ INLINE void refill_buckets(struct meter *meter, u32 now, enum scope scope)
 
 /*
  * Take the packet's cost from the buckets, or say which one lacks it. A packet that is refused costs nothing, so exactly
- * the limit passes.
+ * the limit passes. known: a packet of a known flow, which may have the reserve, too.
  */
-INLINE enum reason take_tokens(struct meter *meter, struct packet *p, enum scope scope)
+INLINE enum reason take_tokens(struct meter *meter, struct packet *p, enum scope scope, u32 known)
 {
     u32 source = scope == SCOPE_SOURCE;
     u64 bytes = source ? p->length >> SOURCE_BPS_SHIFT : p->length >> PREFIX_BPS_SHIFT;
@@ -76,9 +81,12 @@ INLINE enum reason take_tokens(struct meter *meter, struct packet *p, enum scope
     u32 bps_on = source ? SOURCE_BPS_CAP != 0 : PREFIX_BPS_CAP != 0;
     u32 syn_on = (source ? SOURCE_SYN_CAP != 0 : PREFIX_SYN_CAP != 0) && (p->kinds & KIND_SYN);
 
-    if (pps_on && meter->packet_tokens < packet)
+    u64 packets_kept = known ? 0 : RESERVE(source ? SOURCE_PPS_CAP : PREFIX_PPS_CAP);
+    u64 bytes_kept = known ? 0 : RESERVE(source ? SOURCE_BPS_CAP : PREFIX_BPS_CAP);
+
+    if (pps_on && meter->packet_tokens < packet + packets_kept)
         return source ? REASON_SOURCE_PPS : REASON_PREFIX_PPS;
-    if (bps_on && meter->byte_tokens < bytes)
+    if (bps_on && meter->byte_tokens < bytes + bytes_kept)
         return source ? REASON_SOURCE_BPS : REASON_PREFIX_BPS;
     if (syn_on && meter->syn_tokens < syn)
         return source ? REASON_SOURCE_SYN : REASON_PREFIX_SYN;

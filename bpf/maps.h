@@ -53,6 +53,11 @@ BPF_F_TABLE("array", u32, struct proof_line, proofs, 1 << PROOF_BITS, MMAP);
  * what belongs to no flow, and that is a flood, seldom waits for memory. mmap; who writes a place sets it. Index: line >> 3.
  */
 BPF_F_TABLE("array", u32, u64, proof_gate, 1 << (PROOF_BITS - 3), MMAP);
+/*
+ * A bit for each source that this host has a flow with, by the top 19 bits of its hash; others can share it. mmap; set with
+ * each flow that is noted, emptied by Python now and then.
+ */
+BPF_F_TABLE("array", u32, u64, peers, 1 << 13, MMAP);
 /* Handshakes that wait for their last step. Index: top PENDING_BITS of the same hash. The egress program writes. */
 BPF_F_TABLE("array", u32, struct pending_line, pending, 1 << PENDING_BITS, MMAP);
 BPF_F_TABLE("array", u32, struct proof_ages, proof_ages, 1, MMAP);

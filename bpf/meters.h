@@ -117,7 +117,7 @@ INLINE enum reason add_to_meter(struct meter *meter, u64 key, struct packet *p, 
     meter->packets += packets;
     meter->bytes += packets * p->length;
 
-    enum reason reason = limited ? take_tokens(meter, p, scope) : REASON_PASS;
+    enum reason reason = limited ? take_tokens(meter, p, scope, 0) : REASON_PASS;
     if (reason)
         p->kinds |= KIND_DROPPED;
     u64 kinds = p->kinds, more = touch->first_kinds;
@@ -148,6 +148,7 @@ INLINE enum reason meter_source(struct packet *p, struct metered *source, u32 li
         return REASON_PASS;
     u32 slot = source->set << 3 | touch.way;
     struct meter *meter = source_meters.lookup(&slot);
+    p->meter = slot;
     return meter ? add_to_meter(meter, source->key, p, &touch, SCOPE_SOURCE, limited) : REASON_PASS;
 }
 
@@ -160,6 +161,8 @@ INLINE enum reason meter_prefix(struct packet *p, struct metered *prefix, u32 li
         return REASON_PASS;
     u32 slot = prefix->set << 3 | touch.way;
     struct meter *meter = prefix_meters.lookup(&slot);
+    if (limited)
+        p->meter = slot;
     return meter ? add_to_meter(meter, prefix->key, p, &touch, SCOPE_PREFIX, limited) : REASON_PASS;
 }
 

@@ -135,6 +135,7 @@ INLINE int completes_handshake(struct packet *p, u64 hash)
     if (!completes_pending(hash, from_be32(tcp->acknowledgement)) && !(COOKIES && acknowledges_cookie(p)))
         return 0;
     note_proof(hash, PROOF_TCP, p->now);
+    note_peer(mix(p->key));
     note_proof(source_hash(p->key), PROOF_SOURCE, p->now);
     watch_login(p);
     return 1;
@@ -287,6 +288,7 @@ INLINE int take_over(struct xdp_md *ctx, struct packet *p)
     p->slot = from->slot;
     p->reason = from->reason & (REASON_SLOTS - 1);
     p->rule = from->rule;
+    p->meter = from->meter;
     p->observed = OBSERVED ? from->observed & (REASON_SLOTS - 1) : 0;
     return 1;
 }

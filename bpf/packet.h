@@ -41,6 +41,7 @@ struct packet {
     u64 reason;
     u64 only_shown;
     u64 rule;     /* see struct handover */
+    u64 meter;    /* place of the one whose limit decided */
     u64 observed; /* enum reason: the first that only observes and would have dropped it; 0 for none */
 };
 

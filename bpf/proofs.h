@@ -10,8 +10,9 @@
 #define XDPWALL_PROOFS_H
 
 /* Kinds. A word of 0 is an empty place. The numbers index proof_ages, dataplane/proofs.py repeats them. */
-#define PROOF_BARRED 0   /* a source that is over its limits: for a while its handshake counts no more. Written by Python */
-#define PROOF_TCP 1      /* a connection: we opened it, or sent data on it */
+#define PROOF_BARRED \
+    0               /* a source that is over its limits: for a while its handshake counts no more. Written by Python */
+#define PROOF_TCP 1 /* a connection: we opened it, or sent data on it */
 #define PROOF_ASKED 2    /* UDP or another protocol that we sent first */
 #define PROOF_PING 3     /* an echo request of ours; "ports" is its identifier */
 #define PROOF_ANSWERED 4 /* a UDP service of ours sent to it */
@@ -126,12 +127,19 @@ INLINE void set_gate(u32 index, struct proof_line *line, u64 stamp, struct proof
 /* In one of so many ticks, who comes for nothing because of places that no longer hold mends the gate. */
 #define GATE_MENDING 15
 
+/* Is it worth to look for this hash? */
+INLINE int near_proof(u64 hash)
+{
+    u32 eight = hash >> (64 - PROOF_BITS) >> 3;
+    u64 *gates = proof_gate.lookup(&eight);
+    return gates && *gates >> (hash >> (61 - PROOF_BITS) & 63) & 1;
+}
+
 /* The word under this hash, if it holds and is proof; else 0. */
 INLINE u64 find_proof(u64 hash, u64 now)
 {
-    u32 index = hash >> (64 - PROOF_BITS), eight = index >> 3, zero = 0;
-    u64 *gates = proof_gate.lookup(&eight);
-    if (!gates || !(*gates >> (hash >> (61 - PROOF_BITS) & 63) & 1))
+    u32 index = hash >> (64 - PROOF_BITS), zero = 0;
+    if (!near_proof(hash))
         return 0;
     struct proof_line *line = proofs.lookup(&index);
     struct proof_ages *ages = proof_ages.lookup(&zero);
@@ -164,6 +172,22 @@ INLINE u64 worth_little(u64 word, u64 stamp, struct proof_ages *ages)
     u64 weak = (other_kind - 1) >> 63 & (((word >> PROOF_COUNT) & 7) - ANSWERS_WANTED) >> 63;
     asm volatile("" : "+r"(empty), "+r"(over), "+r"(weak));
     return empty << 34 | over << 33 | weak << 32 | age;
+}
+
+/* hash: of the source's key. A bit that another CPU's write undoes comes back with the flow's next packet of ours. */
+INLINE void note_peer(u64 hash)
+{
+    u32 index = hash >> (64 - 13);
+    u64 *word = peers.lookup(&index);
+    if (word && !(*word >> (hash >> 45 & 63) & 1))
+        *word |= 1ULL << (hash >> 45 & 63);
+}
+
+INLINE int is_peer(u64 hash)
+{
+    u32 index = hash >> (64 - 13);
+    u64 *word = peers.lookup(&index);
+    return word && *word >> (hash >> 45 & 63) & 1;
 }
 
 /* Enter, or keep fresh. Gives 1 when something changed: at most once in 64 ticks for one hash. */
@@ -203,20 +227,21 @@ INLINE int note_proof(u64 hash, u64 kind, u64 now)
     return 1;
 }
 
-/* Keep fresh what is there already. */
-INLINE void refresh_proof(u64 hash, u64 now)
+/* Keep fresh what is there already. Gives 1 when that changed something. */
+INLINE int refresh_proof(u64 hash, u64 now)
 {
     u32 index = hash >> (64 - PROOF_BITS), zero = 0;
     struct proof_line *line = proofs.lookup(&index);
     u64 found = line ? find_place(line, proof_tag(hash)) : 0;
     if (!line || !found)
-        return;
+        return 0;
     struct proof_ages *ages = proof_ages.lookup(&zero);
     u64 *place = &line->place[found & (PROOF_WAYS - 1)], word = *place;
     if (!ages || kind_of(word) != PROOF_TCP || (word & PROOF_STAMP_MASK) == stamp_of(now))
-        return;
+        return 0;
     *place = (word & ~PROOF_STAMP_MASK) | stamp_of(now);
     set_gate(index, line, stamp_of(now), ages);
+    return 1;
 }
 
 /* The stack sent a SYN-ACK: whoever acknowledges this number has seen it. The place is as random as the number. */

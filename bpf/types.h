@@ -201,7 +201,7 @@ struct handover {
     u32 reason;   /* so far */
     u32 rule;     /* 0: not asked for yet; else RULE_ASKED, and what was found (fingerprints.h) */
     u32 observed; /* see struct packet; written only while something observes */
-    u32 spare;
+    u32 meter;    /* see struct packet */
 };
 
 /* What a load wrote down for the loads and controllers to come. Written by Python alone. */

@@ -32,6 +32,7 @@
 #include "answers.h"
 #include "syncookie.h"
 #include "over.h"
+#include "reserve.h"
 #include "egress.h"
 #include "verdict.h"
 
@@ -137,7 +138,8 @@ int wall(struct xdp_md *ctx)
     if (LANES && !reason && is_over_gate(&p)) {
         hand_over(&p, reason);
         stages.call(ctx, STAGE_OVER);
-    } else if (LANES && !(p.now & DROP_SAMPLES) && SAMPLED >> reason & 1) {
+    } else if (LANES && ((!(p.now & DROP_SAMPLES) && SAMPLED >> reason & 1) ||
+                         (METERS && RESERVED >> reason & 1 && is_peer(p.hash)))) {
         hand_over(&p, reason);
         stages.call(ctx, STAGE_SAMPLE);
     } else if (LANES && OBSERVED != 0 && p.observed) {
@@ -184,14 +186,21 @@ int rules_stage(struct xdp_md *ctx)
     return PASS_VERDICT;
 }
 
-/* Never attached: the wall ends here with some of what bans and limits drop, so that a report can say what it was. */
+/*
+ * Never attached: the wall ends here with some of what bans and limits drop, so that a report can say what it was; and with
+ * what is over a limit and could be of a known flow.
+ */
 int sampled(struct xdp_md *ctx)
 {
     struct packet p = {};
     if (!take_over(ctx, &p))
         return PASS_VERDICT;
-    sample(ctx, &p, p.reason);
-    return verdict(&p, p.reason);
+    u64 reason = p.reason;
+    if (METERS && RESERVED >> reason & 1 && takes_reserve(&p))
+        reason = REASON_PASS_FLOW;
+    if (!(p.now & DROP_SAMPLES) || p.observed)
+        sample(ctx, &p, reason);
+    return verdict(&p, reason);
 }
 
 /* At the egress of each interface. TC_ACT_UNSPEC: the next filter decides. */

@@ -20,7 +20,7 @@ from xdpwall.dataplane.pins import Pins
 OURS4, PEER4, STRANGER4 = "198.51.100.1", "192.0.2.7", "203.0.113.9"
 OURS6, PEER6, STRANGER6 = "2001:db8:1::1", "2001:db8:7::7", "2001:db8:bad::9"
 LANES = ("syn", "tcp", "udp", "icmp", "fragment", "other", "closed")
-_STATE = ("pools", "classes", "lane_cpus", "proofs", "proof_gate", "pending")
+_STATE = ("pools", "classes", "lane_cpus", "proofs", "proof_gate", "peers", "pending")
 
 
 def tight(**lanes: object) -> Config:

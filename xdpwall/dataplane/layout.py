@@ -85,7 +85,7 @@ _HANDOVER = (
     ("reason", 4),
     ("rule", 4),
     ("observed", 4),
-    ("spare", 4),
+    ("meter", 4),
 )
 _COOKIE_STATE = (("since", 8), ("holds", 8), ("keeps", 8), ("probe", 8), ("possible", 8), ("spare", 24))
 _ANSWER = (
@@ -164,6 +164,7 @@ MAPS: tuple[MapLayout, ...] = (
     MapLayout("prefix_meters", ARRAY, 4, 64, _METER, mmap=True),
     MapLayout("proofs", ARRAY, 4, 64, (("place", 64),), mmap=True),
     MapLayout("proof_gate", ARRAY, 4, 8, mmap=True),
+    MapLayout("peers", ARRAY, 4, 8, mmap=True),
     MapLayout("pending", ARRAY, 4, 64, (("place", 64),), mmap=True),
     MapLayout("proof_ages", ARRAY, 4, 64, (("age", 64),), mmap=True),
     MapLayout("ports", ARRAY, 4, 8, mmap=True),

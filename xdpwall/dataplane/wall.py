@@ -17,6 +17,7 @@ from xdpwall.dataplane.interface import Count, Flow, InterfaceState, LaneCount, 
 from xdpwall.dataplane.lane_map import LaneMap
 from xdpwall.dataplane.mapped import MappedArray
 from xdpwall.dataplane.meta import Meta, read_meta
+from xdpwall.dataplane.peers import Peers
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.proofs import Proofs
 from xdpwall.dataplane.rules import RuleTable
@@ -73,6 +74,7 @@ class Wall:
                 self._meta.hz,
                 self._meta.cpus,
             )
+            self._peers = Peers(self._array("peers"), self._meta.seed, self._meta.hz)
             self._own = OwnAddresses(self._fd("own"), Gate(gate, GateList.OWN))
         except BaseException:
             self.close()
@@ -263,7 +265,9 @@ class Wall:
 
     def note_flows(self, flows: Iterable[Flow]) -> int:
         """See :class:`Dataplane`."""
-        return self._proofs().note(flows, self._clock.now())
+        told, now = list(flows), self._clock.now()
+        self._peers.note(told, now)
+        return self._proofs().note(told, now)
 
     def proven(self, keys: Keys) -> Bools:
         """See :class:`Dataplane`."""
