@@ -186,7 +186,7 @@ class TrialWatch:
         except (OSError, XdpwallError) as error:
             self._health.set("trial", str(error))
             return
-        if found is None:
+        if found is None or (found.putting and not found.is_due()):
             self._overdue_ns = None
             self._health.clear("trial")
             return

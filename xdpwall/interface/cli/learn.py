@@ -103,7 +103,9 @@ def command(
 def _apply(settings: Settings, path: Path, changes: dict[str, int]) -> dict[str, Any]:
     from xdpwall.config import Config
     from xdpwall.config_edit import difference, replace_file, with_values
+    from xdpwall.control.apply import refuse_second
 
+    refuse_second(path)
     before = path.read_bytes().decode("utf-8-sig") if path.exists() else None
     after = with_values(before or "", changes)
     Config.parse(after, str(path))
