@@ -8,6 +8,7 @@ warning, not a reason to leave an attacker in.
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from xdpwall.control.results import (
 )
 from xdpwall.control.views import ban_result
 from xdpwall.dataplane.interface import Dataplane
-from xdpwall.errors import DataplaneError, XdpwallError
+from xdpwall.errors import DataplaneError, KernelError, XdpwallError
 from xdpwall.model import Ban, Origin, Prefix, format_duration_ms
 
 NO_WALL = "no wall is loaded: this is on record and takes effect with the next `xdpwall load`"
@@ -87,9 +88,7 @@ class Desk:
             )
         faults = write_bans(self.wall, wanted.values(), now)
         for prefix, fault in faults.items():
-            result["refused"].append(
-                RefusedResult(prefix=str(prefix), message=fault.message, hint=fault.hint)
-            )
+            result["refused"].append(_refused(str(prefix), _full_or_not(prefix, fault)))
             del wanted[prefix]
         events = []
         for prefix, ban in wanted.items():
@@ -173,7 +172,7 @@ class Desk:
                 if self.wall is not None:
                     self.wall.allow.put(prefix)
             except DataplaneError as error:
-                result["refused"].append(_refused(str(prefix), error))
+                result["refused"].append(_refused(str(prefix), _allow_full_or_not(prefix, error)))
                 continue
             entry = AllowEntry(prefix, now, reason)
             self.guard.allow.put(prefix, entry)
@@ -254,6 +253,29 @@ def write_bans(wall: Dataplane | None, bans: Iterable[Ban], now_ms: int) -> dict
                 faults.update((rest, error) for rest, _ in rows[number + 1 :])
                 break
     return faults
+
+
+def _full_or_not(prefix: Prefix, error: DataplaneError) -> DataplaneError:
+    """The error of a ban that the kernel did not take, in words for people when its table is full."""
+    if not _is_full(error):
+        return error
+    kind, key = ("single sources", "capacity") if prefix.is_source else ("prefixes", "prefix_capacity")
+    return DataplaneError(
+        f"{prefix} is not banned: the kernel's table of bans of {kind} is full",
+        hint=f"ban wider prefixes, or raise bans.{key}, then unload and load; bans that lapse make room",
+    )
+
+
+def _allow_full_or_not(prefix: Prefix, error: DataplaneError) -> DataplaneError:
+    if not _is_full(error):
+        return error
+    return DataplaneError(
+        f"{prefix} is not allowed: the allowlist is full", hint="allow wider prefixes instead"
+    )
+
+
+def _is_full(error: DataplaneError) -> bool:
+    return isinstance(error, KernelError) and error.errno in (errno.E2BIG, errno.ENOSPC)
 
 
 def describe(ban: Ban) -> str:

@@ -217,7 +217,13 @@ def remove_tree(folder: Path) -> None:
 
 
 def not_loaded(instance: str) -> NotLoadedError:
-    """The error for an instance with no wall."""
+    """The error for an instance with no wall, or with none that can be found."""
+    if not is_bpffs(BPFFS):
+        return NotLoadedError(
+            f"no bpffs is mounted on {BPFFS}, where walls are pinned: no wall can be found",
+            hint="if others still see it, work from where they do; if it was unmounted everywhere, nothing is filtered,"
+            " and `xdpwall load` mounts it and puts the wall up",
+        )
     return NotLoadedError(
         f"no wall is loaded under the instance {instance!r}", hint="load one with `xdpwall load -i INTERFACE`"
     )

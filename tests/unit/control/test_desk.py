@@ -129,7 +129,7 @@ def test_a_full_table_refuses_the_rest_by_name(make_rig: Callable[..., Rig], clo
     result = rig.ban(*(f"203.0.113.{n}" for n in range(200)))
     assert result["added"] == 3
     assert len(result["refused"]) == 197
-    assert "No space" in result["refused"][0]["message"]
+    assert "table of bans of single sources is full" in result["refused"][0]["message"]
     assert len(rig.engine.book) == 3
 
 
