@@ -14,6 +14,12 @@ from xdpwall.dataplane import attach, bypass, sys_bpf
 from xdpwall.dataplane.interface import OffState
 from xdpwall.dataplane.pins import Pins, not_loaded
 from xdpwall.errors import NotFoundError
+from xdpwall.paths import Paths
+
+
+def is_off(paths: Paths) -> bool:
+    """Whether the wall of an instance was turned off."""
+    return bypass.read(Pins(paths)) is not None
 
 
 def turn_off(pins: Pins, state: OffState) -> list[str]:

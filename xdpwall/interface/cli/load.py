@@ -43,9 +43,11 @@ def command(
     if wait is not None:
         interfaces, late = _those_that_come(interfaces or config.interfaces, wait)
     names = check_interfaces(interfaces)
-    from xdpwall.dataplane import loader
+    from xdpwall.dataplane import loader, switch
 
     report = loader.load(config, settings.paths, names)
+    if switch.is_off(settings.paths):
+        report.warnings.append("the wall is OFF: what was loaded filters only from `xdpwall on` on")
     report.warnings.extend(f"{name} is not there, and is NOT guarded: load again once it is" for name in late)
     if settings.json:
         emit_json(_as_object(report))
