@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import socket
 import struct
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from html.parser import HTMLParser
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +19,7 @@ import numpy as np
 
 from tests.bpf.packets import packed
 from tests.fuzz.seeds import CORPUS, read_hex
+from tests.unit.incident import hostile
 from tests.unit.incident.sample import incident
 from xdpwall.config import Config
 from xdpwall.config_text import reference
@@ -28,6 +32,7 @@ from xdpwall.incident.model import Incident
 from xdpwall.incident.origin_mmdb import MmdbLookup
 from xdpwall.incident.origin_mmdb import read as read_mmdb
 from xdpwall.incident.origin_table import OriginTable, Part, Ranges, write_table
+from xdpwall.interface.cli.incident_screen import draw_incident
 from xdpwall.interface.cli.prefixes import parse_lines
 from xdpwall.lab.botnet import Target
 from xdpwall.lab.capture import read as read_for_lab
@@ -259,6 +264,53 @@ def _loadeds() -> Iterator[bytes]:
     ).encode()
 
 
+# --- names in reports ------------------------------------------------------------------------------------------------
+
+_HARMLESS = frozenset("\n\t")
+
+
+def _names() -> Iterator[bytes]:
+    """Of networks, interfaces and rules, as a database of origins or a packet may give them."""
+    yield hostile.TEXT.encode()
+    yield "=HYPERLINK(\"x\")\t+cmd|' /C calc'!A0 \x9b31m\u2028\u200f\ufeff\U000e0001 \x1b]0;x\x07".encode()
+    yield b"<svg onload=x>]]>--> ${7*7} %s %n \\u0000 | a | b | ```\n# head\n- list\n[x]: y \xff\xfe"
+
+
+def _tags(page: str) -> set[tuple[str, str | None]]:
+    """Each tag of a page with each of its attributes."""
+    found: set[tuple[str, str | None]] = set()
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.update([(tag, None), *((tag, name) for name, _ in attrs)])
+
+    Tags().feed(page)
+    return found
+
+
+def _read_names(data: bytes, _: Path) -> None:
+    """Whatever a name is: no report and no screen gives a terminal or a browser anything to obey."""
+    name = data[:400].decode("utf-8", "replace")
+    with mock.patch.object(hostile, "TEXT", name):
+        found = hostile.hostile(incident())
+    written = {form: render.render(found, form) for form in ("md", "html", "ncsc", "json", "stix")}
+    with contextlib.redirect_stdout(io.StringIO()) as screen:
+        draw_incident(found)
+    written["screen"] = screen.getvalue()
+    for form, text in written.items():
+        for char in (
+            set(text) - _HARMLESS - ({"\u2060"} if form == "md" else set())
+        ):  # it keeps words from being links
+            if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+                raise AssertionError(f"{form} holds U+{ord(char):04X}")
+    json.loads(written["json"])
+    json.loads(written["stix"])
+    if not _tags(written["html"]) <= _tags(render.render(incident(), "html")):
+        raise AssertionError("a name became a tag")
+    if Incident.from_json(json.loads(written["json"])) != found:
+        raise AssertionError("the record does not come back")
+
+
 # --- what the kernel says --------------------------------------------------------------------------------------------
 
 
@@ -345,6 +397,7 @@ READERS: dict[str, Entry] = {
     "origins": (_tables, _read_table),
     "mmdb": (_mmdbs, _read_mmdb),
     "incident": (_records, _read_record),
+    "names": (_names, _read_names),
     "loaded": (_loadeds, _read_loaded),
     "sock-diag": (_dumps, _read_dump),
     "sample": (_samples, _read_sample),

@@ -48,7 +48,7 @@ def test_good_input_is_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_nothing_breaks_a_reader(tmp_path: Path, name: str, data: st.DataObject) -> None:
     reader = readers()[name]
