@@ -100,6 +100,20 @@ class Prefix:
         """Whether the two share an address."""
         return self.contains(other) or other.contains(self)
 
+    def without(self, hole: Prefix) -> list[Prefix]:
+        """What of this prefix lies outside ``hole``: as few prefixes as possible, the widest first.
+
+        All of it where the two share nothing, nothing where ``hole`` covers it.
+        """
+        if not self.overlaps(hole):
+            return [self]
+        bits = len(self.packed) * 8
+        number = int.from_bytes(hole.packed, "big")
+        return [
+            Prefix.covering((number ^ 1 << (bits - length)).to_bytes(len(self.packed), "big"), length)
+            for length in range(self.length + 1, hole.length + 1)
+        ]
+
     def supernets(self) -> Iterator[Prefix]:
         """Every shorter prefix that holds this one, longest first."""
         for length in range(self.length - 1, -1, -1):

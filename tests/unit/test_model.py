@@ -240,3 +240,19 @@ def test_what_is_left_of_a_ban(expires: int, now: int) -> None:
     forever = Ban(Prefix.parse("192.0.2.7"), 0, None)
     assert forever.remaining_ms(now) is None
     assert not forever.is_over(now)
+
+
+@pytest.mark.parametrize(
+    ("wide", "hole", "expected"),
+    [
+        ("10.0.0.0/29", "10.0.0.5", ["10.0.0.0/30", "10.0.0.6/31", "10.0.0.4"]),
+        ("10.0.0.0/24", "10.0.1.0/24", ["10.0.0.0/24"]),
+        ("10.0.0.0/24", "10.0.0.0/8", []),
+        ("10.0.0.1", "10.0.0.1", []),
+        ("10.0.0.0/24", "2001:db8::/64", ["10.0.0.0/24"]),
+        ("2001:db8::/62", "2001:db8:0:1::/64", ["2001:db8:0:2::/63", "2001:db8::/64"]),
+        ("0.0.0.0/0", "128.0.0.0/1", ["0.0.0.0/1"]),
+    ],
+)
+def test_what_is_left_around_a_hole(wide: str, hole: str, expected: list[str]) -> None:
+    assert [str(part) for part in Prefix.parse(wide).without(Prefix.parse(hole))] == expected

@@ -179,11 +179,12 @@ def test_without_a_drop_a_crowd_is_never_banned(rig: Rig, wall: FakeWall, socket
     assert banned(rig) == set()
 
 
-def test_once_it_is_over_nothing_is_left(rig: Rig, wall: FakeWall, sockets: Sockets) -> None:
+@pytest.mark.parametrize("trickle", [True, False])
+def test_once_it_is_over_nothing_is_left(rig: Rig, wall: FakeWall, sockets: Sockets, trickle: bool) -> None:
     wall.proven_keys.add(key(USER))
     seconds(rig, 5, lambda: wall.feed(USER, 3_000, kind="udp"))
     assert sockets.innocents.held == 1
-    seconds(rig, 20, lambda: wall.feed(USER, 1))
+    seconds(rig, 20, lambda: wall.feed(USER, 1) if trickle else None)
     assert sockets.innocents.held == 0
     assert not [text for text in rig.engine.health.problems if USER in text]
 
