@@ -236,15 +236,19 @@ class PastRecord:
         self._ended_ms = self._began_ms + seconds * 1000
         span = (self._span_ms, self._ended_ms)
         sources, prefixes = self._sources.take(seconds), self._prefixes.take(seconds)
-        part = None
-        if len(sources) or len(prefixes) or self._near_budget:
-            lanes = {lane.label: row[:, :seconds] for lane, row in self._lane_rows.items()}
-            part = Part(self._began_ms, seconds, self._floors, sources, prefixes, lanes)
+        lanes = {lane.label: row[:, :seconds] for lane, row in self._lane_rows.items()}
+        floors, began_ms, always = self._floors, self._began_ms, self._near_budget
+
+        def part() -> Part | None:
+            """In the store's thread: this and the packing take a while."""
+            found = Part(began_ms, seconds, floors, sources.rows(), prefixes.rows(), lanes)
+            return found if always or len(found.sources) or len(found.prefixes) else None
+
         self._parts += 1
         before_ms = self._began_ms - self._config().control.history_ms
         prune = self._parts % _PRUNE_PARTS == 1
         saved: Future[None] = self._store.read(
-            lambda database: _write(database.work, span, part, before_ms if prune else None)
+            lambda database: _write(database.work, span, part(), before_ms if prune else None)
         )
         # A failed write shows in the store's own figures with the next ban; nobody waits for this one.
         saved.add_done_callback(lambda done: done.exception())

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,28 @@ _CROWD = 32_768
 """With more slots on the move, newcomers are looked for in one look of :data:`_SELDOM` only: it costs milliseconds."""
 _SELDOM = 5
 _UNKNOWN = np.zeros(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A minute that is over, for another thread to make sense of."""
+
+    keys: Keys
+    flags: Flags
+    total: npt.NDArray[np.float32]
+    tenth: npt.NDArray[np.float32]
+    floors: npt.NDArray[np.float64]
+    left_out: int
+
+    def rows(self) -> Rows:
+        """Who reached a floor in it. Takes some milliseconds for a thousand."""
+        seconds = self.total.shape[2]
+        if not len(self.keys) or not seconds:
+            return no_rows(seconds)
+        near = (self.total.max(axis=2) >= self.floors[:, None]).any(axis=0)
+        total = self.total[:, near].astype(np.float64)
+        tenth = np.minimum(self.tenth[:, near].astype(np.float64), total)
+        return Rows(self.keys[near], self.flags[near], total, tenth, self.left_out)
 
 
 class Near:
@@ -44,6 +68,7 @@ class Near:
     def _clear(self) -> None:
         self._count = 0
         self._left_out = 0
+        self._bar = 1.0
         self._keys = np.zeros(_FEWEST, np.uint64)
         self._flags: Flags = np.zeros(_FEWEST, np.uint8)
         self._worth = np.zeros(_FEWEST)
@@ -67,7 +92,7 @@ class Near:
         if seconds <= 0:
             return
         self._looks += 1
-        if rates.slots <= _CROWD or self._looks % _SELDOM == 0:
+        if (rates.slots <= _CROWD and self._count < self._most) or self._looks % _SELDOM == 0:
             self._look_for_new(rates, max(seconds, TENTH))
         if not self._count:
             return
@@ -110,29 +135,22 @@ class Near:
         """Say which of :attr:`keys` have completed a handshake."""
         self._flags[self._order[proven]] |= PROVEN
 
-    def take(self, seconds: int) -> Rows:
-        """The minute is over after so many seconds: who reached a floor in it. What is next needs :meth:`begin`."""
-        if not self._count or not seconds:
-            self._mixes.clear()
-            return no_rows(seconds)
-        total = self._total[:, : self._count, :seconds].astype(np.float64)
-        near = (total >= self._floors[:, None, None]).any(axis=(0, 2))
-        keys = self._keys[: self._count]
-        self._remember_mixes(keys[near], total[:, near])
-        tenth = self._tenth[:, : self._count, :seconds].astype(np.float64)
-        return Rows(
-            keys[near].copy(),
-            self._flags[: self._count][near].copy(),
-            total[:, near],
-            np.minimum(tenth[:, near], total[:, near]),
+    def take(self, seconds: int) -> Taken:
+        """The minute is over after so many seconds. What is next needs :meth:`begin`."""
+        count = self._count
+        self._mixes.clear()
+        if count and seconds:
+            self._mix_now()
+        taken = Taken(
+            self._keys[:count],
+            self._flags[:count],
+            self._total[:, :count, :seconds],
+            self._tenth[:, :count, :seconds],
+            self._floors,
             self._left_out,
         )
-
-    def _remember_mixes(self, keys: Keys, total: npt.NDArray[np.float64]) -> None:
-        """In what proportion somebody's packets were SYN, UDP, ICMP: what a ban drops is not counted apart."""
-        sums = total.sum(axis=2)
-        shares = sums[2:] / np.maximum(sums[0], 1)
-        self._mixes = {key: shares[:, place] for place, key in enumerate(keys.tolist())}
+        self._clear()  # with tables of its own
+        return taken
 
     def _mix_now(self) -> None:
         sums = self._total[:, : self._count].sum(axis=2)
@@ -145,7 +163,7 @@ class Near:
             self._mix_now()
 
     def _look_for_new(self, rates: Rates, seconds: float) -> None:
-        least = self._floors * seconds
+        least = self._floors * (seconds * self._bar)
         np.maximum(least, 2, out=least)
         found = [rates.keys_with(kind, enough) for kind, enough in zip(KINDS, least.tolist(), strict=True)]
         keys = np.setdiff1d(np.concatenate(found), self._ascending)
@@ -164,6 +182,8 @@ class Near:
             everyone = np.concatenate([self._worth[: self._count], worth])
             stay = np.ones(len(everyone), np.bool_)
             stay[np.argpartition(everyone, surplus - 1)[:surplus]] = False
+            # Who sends no more than the least of those who stay need not be looked at again.
+            self._bar = max(self._bar, 1.01 * float(everyone[stay].min()))
             self._keep(np.flatnonzero(stay[: self._count]))
             keys, worth = keys[stay[len(stay) - len(keys) :]], worth[stay[len(stay) - len(worth) :]]
         if not len(keys):
