@@ -130,13 +130,13 @@ class Controller:
             paths=paths,
         )
         self._schedule = Schedule(config.tick.interval_ms * 1_000_000, clock.mono_ns())
-        self.checks = SelfCheck(self.engine, self.nics)
         self._ops = Ops(self.engine, self._schedule, paths.instance, self.reload)
         self._stop = asyncio.Event()
         self._why = "stopped"
         self._faults: dict[str, int] = {}
         self._seconds = 0
         self.nics = NicWatch()
+        self.checks = SelfCheck(self.engine, self.nics)
         self._server: Server | None = None
         self._readers = Readers(paths, self.engine.health)
         self._unfinished = Unfinished(paths, self.engine.health)
