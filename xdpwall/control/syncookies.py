@@ -122,7 +122,10 @@ class SynCookies:
             )
             noted = None
         if noted is None and not wall.cookies:
-            self._memory.forget()  # of an earlier boot, if anything
+            try:
+                self._memory.forget()  # of an earlier boot, if anything
+            except OSError as error:
+                log.warning("%s: %s", self._memory.place, error.strerror)
             return
         self._changes = noted or {}
         self._held = {COOKIES, *self._changes}

@@ -139,8 +139,13 @@ class Memory:
         fresh.rename(self.place)
 
     def forget(self) -> None:
-        """Nothing is changed any more."""
-        self.place.unlink(missing_ok=True)
+        """Nothing is changed any more.
+
+        Raises:
+            OSError: the file is there, and cannot be removed.
+        """
+        if os.path.lexists(self.place):  # else a disk that is read-only is no reason to fail
+            self.place.unlink(missing_ok=True)
 
     def elsewhere(self) -> list[Path]:
         """Notes of this boot about other network namespaces."""
