@@ -53,7 +53,7 @@ def ban_ms(lab: Lab) -> int:
     lab.ask("ban.add", items=[ONE])
     found = lab.ask("ban.test", prefix=ONE)["ban"]["remaining_ms"]
     lab.ask("ban.del", prefixes=[ONE])
-    return round(found / 60_000)
+    return round(int(found) / 60_000)
 
 
 def names(folder: Path) -> set[str]:

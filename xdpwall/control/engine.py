@@ -110,7 +110,7 @@ class Engine:
         )
         self.sockets = None if look is None else SocketWatch(look, clock, self.health)
         self.sentinel.spare_known(clock, self.health, self.sockets)
-        past = PastRecord(store, clock, lambda: self.config, self.book, self.traffic)
+        past = PastRecord(store, clock, lambda: self.config, self.book, self.traffic, self.sentinel.knows)
         self.sentinel.watch = past.look
         self._lane_record = LaneRecord(store, clock, past)
         self.cookies = (

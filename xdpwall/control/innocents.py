@@ -129,6 +129,10 @@ class Innocents:
             free += self._review(wall, known, detector, now_ns)
         return free
 
+    def knows(self, wall: Dataplane, keys: Keys) -> Mask:
+        """Which sources this host talks to, also those whose handshake does not count just now."""
+        return self._known(wall, keys) | np.isin(keys, self._innocence.keys)
+
     def parts(self, wall: Dataplane, prefix: Prefix) -> list[Prefix] | None:
         """What of a prefix may be banned: all, or what is left around those who must not be; None: leave it alone."""
         holes = self._holes(wall, prefix)

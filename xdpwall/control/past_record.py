@@ -23,7 +23,7 @@ from xdpwall.control.traffic import Traffic
 from xdpwall.dataplane.interface import Dataplane, LaneCount
 from xdpwall.dataplane.keys import source_key
 from xdpwall.detection.detector import Detection
-from xdpwall.detection.keys import Keys
+from xdpwall.detection.keys import Keys, Mask
 from xdpwall.detection.knocking import KnockMeter, Knocks
 from xdpwall.detection.limits import KINDS, Kind
 from xdpwall.detection.near import Near
@@ -65,16 +65,24 @@ class PastRecord:
         config: gives the configuration in force.
         book: bans that stand.
         traffic: what the wall sees.
+        knows: which sources this host talks to.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, config: Callable[[], Config], book: Book, traffic: Traffic
+        self,
+        store: Store,
+        clock: Clock,
+        config: Callable[[], Config],
+        book: Book,
+        traffic: Traffic,
+        knows: Callable[[Dataplane, Keys], Mask],
     ) -> None:
         self._store = store
         self._clock = clock
         self._config = config
         self._book = book
         self._traffic = traffic
+        self._knows = knows
         self._sources, self._prefixes = Near(MOST_SOURCES), Near(MOST_PREFIXES)
         self._meter, self._wide_meter = KnockMeter(), KnockMeter()
         self._span_ms = self._ended_ms = 0
@@ -228,7 +236,7 @@ class PastRecord:
     def _prove(self, wall: Dataplane) -> None:
         keys = self._sources.keys
         if len(keys):
-            self._sources.prove(np.asarray(wall.proven(keys), np.bool_))
+            self._sources.prove(self._knows(wall, keys))
 
     def _save(self, seconds: int) -> None:
         if seconds <= 0:

@@ -29,7 +29,7 @@ from xdpwall.detection.banning import BanPolicy, BanRules, Decision, Refusal
 from xdpwall.detection.collapse import Collapse, collapse
 from xdpwall.detection.detector import Detection, Detector
 from xdpwall.detection.finding import Finding
-from xdpwall.detection.keys import KeySet, keys_of, no_keys
+from xdpwall.detection.keys import Keys, KeySet, Mask, keys_of, no_keys
 from xdpwall.detection.limits import Limits
 from xdpwall.detection.prefixset import PrefixSet
 from xdpwall.detection.rates import Rates
@@ -116,6 +116,16 @@ class Sentinel:
             spared=self._spared,
         )
         self.innocents.lapse_after(self._config.proof.source_ms)
+
+    def knows(self, wall: Dataplane, keys: Keys) -> Mask:
+        """Which of these sources this host talks to.
+
+        Raises:
+            DataplaneError: the wall cannot be read.
+        """
+        if self.innocents is not None:
+            return self.innocents.knows(wall, keys)
+        return np.asarray(wall.proven(keys), np.bool_)
 
     def configure(self, config: Config) -> None:
         """Put another config in force."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +28,16 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No wall and no controller; what would be asked of them is noted."""
     asked: list[str] = []
     monkeypatch.setattr(live, "stands_on", lambda _: [])
-    monkeypatch.setattr(live, "load", lambda *_: asked.append("load") is None)
-    monkeypatch.setattr(live, "reload", lambda _: asked.append("reload") is not None)
+
+    def note(what: str, answer: bool) -> Callable[..., bool]:
+        def ask(*_: object) -> bool:
+            asked.append(what)
+            return answer
+
+        return ask
+
+    monkeypatch.setattr(live, "load", note("load", True))
+    monkeypatch.setattr(live, "reload", note("reload", False))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return asked
 
@@ -156,8 +165,7 @@ def test_another_boot_is_past_the_deadline(target: Path) -> None:
 
 def test_who_is_not_root_reads_what_was_before(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(target)
-    monkeypatch.setattr(os, "geteuid", os.getuid)
-    monkeypatch.setattr(apply.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     let_it_pass(target)
     assert apply.settle(target) is None
     assert target.read_text() == NEW
@@ -320,7 +328,7 @@ def test_a_controller_without_rights_goes_back_in_itself(
     helper = Helper(target, monkeypatch)
     put(target)
     let_it_pass(target)
-    monkeypatch.setattr(trial_watch.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     found = trial.read(target)
     monkeypatch.setattr(trial, "read", lambda _: found)
     helper.seconds(60)
