@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from tests.unit.control.conftest import Rig
 from xdpwall.clock import ManualClock
 from xdpwall.config import Config
+from xdpwall.control import checks
 from xdpwall.control.checks import board, clocks, path, place, room
 from xdpwall.control.checks.line import LineRate, LineWatch, rate
 from xdpwall.control.checks.names import CHECKS, known
@@ -277,6 +280,15 @@ def test_the_board_has_bounded_names() -> None:
     assert len(found["passed"]) == len(CHECKS) - 2
     assert found["repairs"] == {"bans": 3}
     assert known("program") == "program"
+
+
+def test_every_name_on_the_board_is_a_check() -> None:
+    """A new one needs its line in the list, or it is shown as ``other``."""
+    package = Path(checks.__file__).parents[2]
+    pattern = re.compile(r'health\.(?:set|put|report|replace|clear|mended)\(\s*f?"([a-z]+)')
+    written = {name for file in package.rglob("*.py") for name in pattern.findall(file.read_text("utf-8"))}
+    assert written - set(CHECKS) == set()
+    assert len(written) > 15
 
 
 class Heard:

@@ -53,6 +53,12 @@ CHECKS: dict[str, Check] = {
     "incidents": Check("incidents are recorded"),
     "metrics": Check("metrics are served"),
     "readers": Check("the group of readers has the socket"),
+    "protect": Check("the wall knows whom this host must not cut off"),
+    "innocents": Check("nobody whom this host talks to is over a limit"),
+    "off": Check("the wall is on"),
+    "switch": Check("the wall can be turned off and on"),
+    "load": Check("the last load or unload came to its end"),
+    "trial": Check("no configuration is on trial"),
     "bug": Check("no tick met a bug"),
     "other": Check("all else"),
 }
