@@ -7,55 +7,53 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bpf.flood import flood
+from tests.bpf.flood import Flood, flood
 from tests.bpf.scene import Probe, config, loaded
 from tests.bpf.test_meters import source
 from xdpwall.dataplane.keys import source_key
-from xdpwall.model import Prefix
 from xdpwall.reasons import Reason
 
 HEAVY, EVERY, ROUNDS = 1_000, 10, 200
 
 
-@pytest.fixture(scope="module")
-def flooded() -> Iterator[Probe]:
+@pytest.fixture(scope="module", params=[4, 6], ids=["v4", "v6"])
+def attacked(request: pytest.FixtureRequest) -> Iterator[tuple[Probe, Flood]]:
     """A wall after 2,000,000 packets, nine of ten from a random source, the tenth from 1,000 heavy ones in turn."""
-    with loaded() as probe, flood(probe, heavy=HEAVY, every=EVERY) as attack:
+    with loaded() as probe, flood(probe, heavy=HEAVY, every=EVERY, version=request.param) as attack:
         probe.wall.bans.put_many((p, None) for p in attack.sources()[: HEAVY // 10])
         attack.run(ROUNDS)
-        yield probe
+        yield probe, attack
 
 
-def heavy_counts(probe: Probe) -> list[int]:
+def heavy_counts(probe: Probe, attack: Flood) -> list[int]:
     """Packets that the meters saw of each heavy source that is not banned."""
     snapshot = probe.wall.sources()
     found: dict[int, int] = {}
     for key, packets in zip(snapshot.slots["key"].tolist(), snapshot.slots["packets"].tolist(), strict=True):
         found[key] = found.get(key, 0) + packets
-    heavy = (Prefix((0x0A000000 + number).to_bytes(4, "big"), 32) for number in range(HEAVY // 10, HEAVY))
-    return [found.get(source_key(one), 0) for one in heavy]
+    return [found.get(source_key(one), 0) for one in attack.sources()[HEAVY // 10 :]]
 
 
-def test_every_packet_of_the_flood_met_its_verdict(flooded: Probe) -> None:
-    counts = flooded.wall.verdicts()["wt0"]
+def test_every_packet_of_the_flood_met_its_verdict(attacked: tuple[Probe, Flood]) -> None:
+    counts = attacked[0].wall.verdicts()["wt0"]
     banned = ROUNDS * HEAVY // 10
     assert counts[Reason.BANNED_SOURCE].packets == banned
     assert counts[Reason.PASS].packets == ROUNDS * HEAVY * EVERY - banned
     assert set(counts) == {Reason.PASS, Reason.BANNED_SOURCE}
 
 
-def test_heavy_sources_are_counted_within_a_hundredth(flooded: Probe) -> None:
+def test_heavy_sources_are_counted_within_a_hundredth(attacked: tuple[Probe, Flood]) -> None:
     """None is counted beyond what it sent, 99 of 100 to within 1 % and all together too."""
-    counts = heavy_counts(flooded)
+    counts = heavy_counts(*attacked)
     assert max(counts) <= ROUNDS
     close = sum(1 for count in counts if count >= ROUNDS * 0.99)
     assert close >= len(counts) * 0.99
     assert sum(counts) >= len(counts) * ROUNDS * 0.99
 
 
-def test_the_flood_moved_no_ban(flooded: Probe) -> None:
+def test_the_flood_moved_no_ban(attacked: tuple[Probe, Flood]) -> None:
     """Every ban stands and counted exactly what its source sent."""
-    entries = list(flooded.wall.bans.entries())
+    entries = list(attacked[0].wall.bans.entries())
     assert len(entries) == HEAVY // 10
     assert {entry.packets for entry in entries} == {ROUNDS}
 

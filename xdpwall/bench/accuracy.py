@@ -9,21 +9,23 @@ from xdpwall.bench import bars
 from xdpwall.bench.gun import Gun
 from xdpwall.bench.result import Result
 from xdpwall.bench.stand import LoadedWall
-from xdpwall.bench.traffic import Traffic, sources
+from xdpwall.bench.traffic import Family, Traffic, sources
 from xdpwall.dataplane.keys import source_key
 
 HEAVY = 1_000
 _LISTED = 0.1
+KEYS: dict[str, Family] = {"accuracy": 4, "accuracy_v6": 6}
+"""Where the result of each family stands in the bench's."""
 
 
-def measure(gun: Gun, wall: LoadedWall, packets: int) -> Result:
+def measure(gun: Gun, wall: LoadedWall, packets: int, family: Family = 4) -> Result:
     """Send a flood, nine tenths of it from random sources and a tenth from 1,000 heavy ones.
 
     What each heavy one sent is compared with what the wall's meters say of it, in percent of what it sent. The wall
     must not have seen them before.
     """
     gun.clear_tallies()
-    shot = gun.live(wall.lab, Traffic(4, HEAVY, listed=_LISTED), packets, tally=True)
+    shot = gun.live(wall.lab, Traffic(family, HEAVY, listed=_LISTED), packets, tally=True)
     sent = gun.tallies(HEAVY)
     slots = wall.wall.sources().slots
     counted: dict[int, int] = {}
@@ -31,7 +33,7 @@ def measure(gun: Gun, wall: LoadedWall, packets: int) -> Result:
         counted[key] = counted.get(key, 0) + number
     errors = [
         100 * abs(counted.get(source_key(source), 0) - true) / max(1, true)
-        for source, true in zip(sources(4, HEAVY), sent, strict=True)
+        for source, true in zip(sources(family, HEAVY), sent, strict=True)
     ]
     median, worst = statistics.median(errors), max(errors)
     return {

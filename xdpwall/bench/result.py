@@ -101,12 +101,12 @@ def missed(result: Result) -> list[str]:
         for row in result.get("control", [])
         if row["met"] is False
     ]
-    accuracy = result.get("accuracy")
-    if accuracy is not None:
+    for name in ("accuracy", "accuracy_v6"):
+        accuracy = result.get(name, {})
         found += [
-            f"accuracy: {key} {accuracy[key + '_percent']} % > {accuracy[key + '_bar_percent']} %"
+            f"{name}: {key} {accuracy[key + '_percent']} % > {accuracy[key + '_bar_percent']} %"
             for key in ("median", "worst")
-            if accuracy[f"{key}_met"] is False
+            if accuracy.get(f"{key}_met") is False
         ]
     return found
 

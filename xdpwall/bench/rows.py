@@ -8,11 +8,21 @@ from typing import Literal
 
 from xdpwall.bench.stand import WallPlan
 from xdpwall.bench.traffic import Family, Traffic
+from xdpwall.dataplane.rules import PLACES
 from xdpwall.lanes import Lane
 from xdpwall.reasons import Reason
 
 Job = Literal[
-    "bare", "parse", "blocked-1k", "blocked-100k", "over-limit", "flood", "pass-1k", "pass-100k", "known-1k"
+    "bare",
+    "parse",
+    "blocked-1k",
+    "blocked-100k",
+    "over-limit",
+    "flood",
+    "pass-1k",
+    "pass-100k",
+    "known-1k",
+    "rules",
 ]
 
 FEW, MANY = 1_000, 100_000
@@ -29,6 +39,7 @@ WALLS: dict[str, WallPlan] = {
     "default": WallPlan(),
     "open": WallPlan(config=ALL_LANES_OPEN, pass_is_drop=True),
     "known": WallPlan(flows=FEW, pass_is_drop=True),
+    "rules": WallPlan(rules=PLACES),
 }
 """Everything that is on by default is on in each of them."""
 
@@ -73,6 +84,14 @@ def _of(family: Family) -> list[Row]:
         Row("flood", family, "spoofed flood, random sources", spoofed, "default", fate=Reason.CLOSED_UDP),
         Row("pass-1k", family, "passing, 1,000 sources", few_tcp, "open", fate=Reason.PASS),
         Row("pass-100k", family, "passing, 100,000 sources", many_tcp, "open", fate=Reason.PASS),
+        Row(
+            "rules",
+            family,
+            f"flood that the last of {PLACES} rules fits",
+            spoofed,
+            "rules",
+            fate=Reason.FINGERPRINT,
+        ),
         Row("known-1k", family, "over budget, 1,000 known flows", few_tcp, "known", fate=Reason.PASS_FLOW),
     ]
 

@@ -50,10 +50,11 @@ def measure(options: Options, heard: Heard) -> Result:
         if plan.rows or plan.peers:
             found |= _data_path(plan, options, yard, gun, heard)
         if plan.accuracy:
-            heard("accuracy")
-            with LoadedWall(WallPlan(pass_is_drop=True)) as wall:
-                packets = _QUICK_FLOOD_PACKETS if options.quick else _FLOOD_PACKETS
-                found["accuracy"] = accuracy.measure(gun, wall, packets)
+            packets = _QUICK_FLOOD_PACKETS if options.quick else _FLOOD_PACKETS
+            for key, family in accuracy.KEYS.items():
+                heard(f"accuracy, IPv{family}")
+                with LoadedWall(WallPlan(pass_is_drop=True)) as wall:
+                    found[key] = accuracy.measure(gun, wall, packets, family)
         if plan.stages:
             found["stages"] = stages.measure(
                 gun,

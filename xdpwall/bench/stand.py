@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
-from xdpwall.bench.traffic import Family, flows, sources
+from xdpwall import fingerprint
+from xdpwall.bench.traffic import PORT, Family, flows, sources
 from xdpwall.config import Config
 from xdpwall.dataplane import attach, compiler, defines, layout, loader, source, sys_bpf, ticks
 from xdpwall.dataplane.interface import Count
@@ -24,8 +25,10 @@ from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.wall import Wall
+from xdpwall.fingerprint import Pattern, Rule
 from xdpwall.lab import namespaces
 from xdpwall.lab.topology import Lab
+from xdpwall.lanes import Lane
 from xdpwall.reasons import Reason
 
 _HOUR_MS = 3_600_000
@@ -39,12 +42,14 @@ class WallPlan:
         config: text of its config file.
         bans: how many sources of each family are banned, from the head of the list of sources.
         flows: with how many sources of each family this host has a TCP connection, likewise.
+        rules: how many fingerprint rules stand in the lane of UDP; only the last of them matches what is sent.
         pass_is_drop: packets that it lets pass are dropped right behind its last instruction.
     """
 
     config: str = ""
     bans: int = 0
     flows: int = 0
+    rules: int = 0
     pass_is_drop: bool = False
 
 
@@ -63,6 +68,7 @@ class LoadedWall:
             for family in (4, 6):
                 self.ban(family, plan.bans)
                 self.wall.note_flows(flows(self.lab.wall_links[0], family, plan.flows))
+            self._make_rules(plan.rules)
             if plan.pass_is_drop:
                 self._swap()
             self.program = self.wall.program_fd(self.ifname)
@@ -83,6 +89,21 @@ class LoadedWall:
         """Ban the first sources of the list for an hour."""
         if count:
             self.wall.bans.put_many((prefix, _HOUR_MS) for prefix in sources(family, count))
+
+    def _make_rules(self, count: int) -> None:
+        """Each compares all that a real one may: the target port, and 32 bytes of the tail that all packets share."""
+        if not count:
+            return
+        self.wall.set_ports((), {PORT})
+        mask = bytearray(fingerprint.SIZE)
+        mask[fingerprint.TARGET_PORT : fingerprint.TARGET_PORT + 2] = b"\xff\xff"
+        mask[fingerprint.TAIL :] = b"\xff" * (fingerprint.SIZE - fingerprint.TAIL)
+        for number in range(count):
+            value = bytearray(fingerprint.SIZE)
+            port = PORT if number == count - 1 else PORT + 1 + number
+            value[fingerprint.TARGET_PORT : fingerprint.TARGET_PORT + 2] = port.to_bytes(2, "big")
+            pattern = Pattern(Lane.UDP, bytes(mask), bytes(value), ttl=(1, 255))
+            self.wall.rules.put(Rule(self.wall.rules.next_id(), pattern), _HOUR_MS)
 
     def verdicts(self) -> dict[Reason, int]:
         """Packets by reason so far."""

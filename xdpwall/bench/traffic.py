@@ -16,7 +16,7 @@ from xdpwall.model import Prefix
 Family = Literal[4, 6]
 
 _UDP, _TCP = 17, 6
-_PORT, _PEER_PORT = 443, 40_000
+PORT, _PEER_PORT = 443, 40_000
 _SHORTEST = 60
 """Bytes of Ethernet's shortest frame, without its check sum: small packets are what hurts."""
 
@@ -60,7 +60,7 @@ def flows(link: Link, family: Family, count: int) -> list[Flow]:
     local = socket.inet_pton(socket.AF_INET6, link.host.v6) if family == 6 else socket.inet_aton(link.host.v4)
     low = socket.inet_pton(socket.AF_INET6, link.net.v6)[8:] if family == 6 else b""
     return [
-        Flow(_TCP, local, _PORT, source.packed[: 8 if low else 4] + low, _PEER_PORT)
+        Flow(_TCP, local, PORT, source.packed[: 8 if low else 4] + low, _PEER_PORT)
         for source in sources(family, count)
     ]
 
@@ -98,9 +98,9 @@ class Frame:
     @property
     def _transport(self) -> bytes:
         if self.traffic.tcp:
-            return struct.pack(">HHIIHHHH", _PEER_PORT, _PORT, 1, 1, 5 << 12 | 0x10, 64_240, 0, 0)
+            return struct.pack(">HHIIHHHH", _PEER_PORT, PORT, 1, 1, 5 << 12 | 0x10, 64_240, 0, 0)
         # No check sum: IPv4 allows it, and for IPv6 nobody on the way looks.
-        return struct.pack(">HHHH", _PEER_PORT, _PORT, 8, 0)
+        return struct.pack(">HHHH", _PEER_PORT, PORT, 8, 0)
 
     def _ipv4(self) -> bytes:
         length = 20 + len(self._transport)

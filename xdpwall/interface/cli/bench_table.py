@@ -31,7 +31,8 @@ def show(result: dict[str, Any]) -> None:
         say(f"not measured: {one['name']}: {one['reason']} ({one['hint']})")
     if result.get("stages"):
         _stages(result["stages"])
-    _control(result.get("control", []), result.get("accuracy"))
+    accuracies = {"": result.get("accuracy"), " (IPv6)": result.get("accuracy_v6")}
+    _control(result.get("control", []), {mark: one for mark, one in accuracies.items() if one})
     missed = result["missed"]
     if missed:
         say(f"{len(missed)} missed:")
@@ -141,19 +142,19 @@ def _ns(step: dict[str, Any], key: str) -> str:
     return f"{step[key]:+.0f} ns" if key == "step_ns" else f"{step[key]:.0f} ns"
 
 
-def _control(figures: list[dict[str, Any]], accuracy: dict[str, Any] | None) -> None:
+def _control(figures: list[dict[str, Any]], accuracies: dict[str, dict[str, Any]]) -> None:
     lines, styles = [], []
     for one in figures:
         quartiles = f"{one['q1']:.1f}-{one['q3']:.1f}" if "q1" in one else ""
         bar = "" if one["bar"] is None else f"{one['bar']:g}"
         lines.append([one["title"], f"{one['value']:.1f} {one['unit']}", quartiles, bar, _MET[one["met"]]])
         styles.append(_STYLE[one["met"]])
-    if accuracy is not None:
+    for mark, accuracy in accuracies.items():
         for key in ("median", "worst"):
             met = accuracy[f"{key}_met"]
             lines.append(
                 [
-                    f"{key} error of {accuracy['heavy_sources']:,} heavy sources in a spoofed flood",
+                    f"{key} error of {accuracy['heavy_sources']:,} heavy sources in a spoofed flood{mark}",
                     f"{accuracy[key + '_percent']:.3f} %",
                     "",
                     f"{accuracy[key + '_bar_percent']:g}",
