@@ -12,6 +12,9 @@
 
 /* From here on ports are given out to clients (the lower end of Linux's default ip_local_port_range). */
 #define FIRST_EPHEMERAL 32768
+/* They count as open always (dataplane/sockets.py): the client listens on a raw socket. But they serve nobody. */
+#define DHCP_CLIENT_PORT 68
+#define DHCPV6_CLIENT_PORT 546
 /* Well-known ports of servers end here. */
 #define FIRST_UNPRIVILEGED 1024
 
@@ -133,7 +136,8 @@ INLINE void note_udp(void *data, void *end, struct sent *s, u64 now)
     u64 hash = sent_hash(data, end, s, (u64)udp->target | (u64)udp->source << 16);
     u64 serves = port_info(PROTO_UDP, local) & PORT_LISTENS;
     /* A client's socket that was bound but not connected looks like a server's; its ports tell them apart. */
-    if (serves && local >= FIRST_EPHEMERAL && remote < FIRST_UNPRIVILEGED)
+    if (serves && ((local >= FIRST_EPHEMERAL && remote < FIRST_UNPRIVILEGED) || local == DHCP_CLIENT_PORT ||
+                   local == DHCPV6_CLIENT_PORT))
         serves = 0;
     if (!serves && !find_proof(hash, now))
         watch_sent(data, end, s->l3, s->is_v6, WATCH_OPENED_UDP, local, remote, now);

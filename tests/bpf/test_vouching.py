@@ -12,6 +12,7 @@ from tests.bpf.packets import ACK, PSH, SYN, TCP, UDP, packed, tcp, udp
 from tests.bpf.scene import DROP, PASS
 from tests.bpf.talk import PEER4, PEER6, Talk, talking
 from xdpwall.dataplane.keys import source_keys
+from xdpwall.dataplane.sockets import DHCP_CLIENTS
 from xdpwall.reasons import Reason
 
 FAMILIES = pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
@@ -105,6 +106,23 @@ def test_a_handshake_that_counts_no_more(talk: Talk, v6: bool) -> None:
     age(talk, 1, 1)  # at most once in 64 ticks a flow tells of its source
     handshake(talk, v6)
     assert talk.hear(udp(dport=53), UDP, v6=v6) == (PASS, Reason.PASS_PROVEN)
+
+
+@FAMILIES
+def test_an_address_is_renewed_in_a_flood(talk: Talk, v6: bool) -> None:
+    """The client listens on a raw socket. Its server's answer to the renewal is asked for; an offer comes unasked."""
+    client, server = (546, 547) if v6 else (68, 67)
+    talk.wall.set_ports(set(), set(DHCP_CLIENTS))
+    talk.exhaust(udp(sport=server, dport=client), UDP, v6=v6)
+    offer = udp(sport=server, dport=client)
+    assert talk.hear(offer, UDP, v6=v6).verdict == DROP
+    talk.wall.vouch([key(v6)])
+    assert talk.hear(offer, UDP, v6=v6) == (PASS, Reason.PASS_PROVEN)
+    talk.reset()
+    talk.wall.set_ports(set(), set(DHCP_CLIENTS))
+    talk.exhaust(offer, UDP, v6=v6)
+    talk.say(udp(sport=client, dport=server), UDP, v6=v6)
+    assert talk.hear(offer, UDP, v6=v6) == (PASS, Reason.PASS_FLOW)
 
 
 def test_nobody_at_all(talk: Talk) -> None:

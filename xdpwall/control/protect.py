@@ -122,8 +122,8 @@ def _sessions(evidence: Evidence, wanted: Wanted) -> None:
     if admin_sessions.sees_processes():
         evidence.used.append("sshd processes")
         _try(evidence, "connections", lambda into: into.found.extend(admin_sessions.of_sshd(listed)))
+    evidence.used.append("SSH_CONNECTION")
     if wanted.announced:
-        evidence.used.append("SSH_CONNECTION")
         _try(evidence, "connections", lambda into: _announced(into, wanted.announced, listed))
 
 

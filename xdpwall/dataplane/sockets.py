@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from xdpwall.config import Config
 
 ALL_PORTS = range(65536)
+DHCP_CLIENTS = frozenset({68, 546})
+"""UDP ports that count as open always: a DHCP client listens on a raw socket, and must keep its address in a flood."""
 TCP, UDP = 6, 17
 
 _NETLINK_SOCK_DIAG = 4
@@ -144,7 +146,7 @@ def open_ports(
     """
     if closed_ports == "never" or (closed_ports == "auto" and forwarding):
         return ALL_PORTS, ALL_PORTS
-    tcp, udp = set(found.tcp_ports), set(found.udp_ports)
+    tcp, udp = set(found.tcp_ports), set(found.udp_ports) | DHCP_CLIENTS
     for name in named:
         protocol, _, number = name.partition("/")
         (tcp if protocol == "tcp" else udp).add(int(number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from xdpwall.dataplane.sockets import ALL_PORTS, Sockets, open_ports
+from xdpwall.dataplane.sockets import ALL_PORTS, DHCP_CLIENTS, Sockets, open_ports
 
 FOUND = Sockets(frozenset({22, 443}), frozenset({53}), [])
 
@@ -24,11 +24,11 @@ FOUND = Sockets(frozenset({22, 443}), frozenset({53}), [])
 def test_who_forwards_cannot_know_its_ports(closed_ports: str, forwarding: bool, known: bool) -> None:
     tcp, udp = open_ports(FOUND, closed_ports, forwarding=forwarding)  # type: ignore[arg-type]
     if known:
-        assert (tcp, udp) == ({22, 443}, {53})
+        assert (tcp, udp) == ({22, 443}, {53, *DHCP_CLIENTS})
     else:
         assert set(tcp) == set(udp) == set(ALL_PORTS) == set(range(65536))
 
 
 def test_a_port_that_the_config_names_is_open() -> None:
     tcp, udp = open_ports(FOUND, "auto", forwarding=False, named=["tcp/80", "udp/443"])
-    assert (tcp, udp) == ({22, 80, 443}, {53, 443})
+    assert (tcp, udp) == ({22, 80, 443}, {53, 443, *DHCP_CLIENTS})
