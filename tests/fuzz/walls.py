@@ -176,6 +176,7 @@ class Laid:
             f"observe {int(subject.config.policy == 'observe')}",
             f"lanes {int(subject.config.lanes.enabled)}",
         ]
+        lines += [f"reserves {int(subject.config.meters.enabled)}"]
         lines += [f"malformed {int(subject.config.checks.malformed)}", f"tick {_TICK}"]
         for shape in layout.MAPS:
             if shape.mmap:

@@ -52,12 +52,13 @@ static void read_setting(const char *name, const char *text)
         const char *name;
         int *place;
     } NUMBERS[] = {
-        {"program", &set.program}, {"egress", &set.egress},
-        {"observe", &set.observe}, {"malformed", &set.checks_malformed},
-        {"lanes", &set.lanes},     {"cpu", &set.cpu},
-        {"twins", &set.twins},     {"families", &set.families},
-        {"differs", &set.differs}, {"sends", &sends},
-        {"sample", &sample_size},  {"replay", &replays},
+        {"program", &set.program},   {"egress", &set.egress},
+        {"observe", &set.observe},   {"malformed", &set.checks_malformed},
+        {"lanes", &set.lanes},       {"cpu", &set.cpu},
+        {"twins", &set.twins},       {"families", &set.families},
+        {"differs", &set.differs},   {"sends", &sends},
+        {"sample", &sample_size},    {"replay", &replays},
+        {"reserves", &set.reserves},
     };
     for (size_t i = 0; i < sizeof(NUMBERS) / sizeof(NUMBERS[0]); i++) {
         if (!strcmp(NUMBERS[i].name, name)) {
