@@ -23,7 +23,7 @@ def normal(name: str) -> str:
 
 
 def test_every_library_is_carried_or_debians(checkout: Path) -> None:
-    """After a change of the dependencies: packaging/deb/lock."""
+    """After a change of the dependencies: packaging/lock."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"].get("tui", [])]
     names = {normal(match[0]) for text in wanted if (match := re.match(r"[\w.-]+", text))}
@@ -36,6 +36,23 @@ def test_every_library_is_carried_or_debians(checkout: Path) -> None:
     debians = {normal(name) for name in re.findall(r"python3-([a-z0-9.]+)", control)}
     assert names - carried - debians == set()
     assert not carried & debians
+
+
+@pytest.mark.parametrize("file", ["packaging/requirements.txt", "packaging/deb/vendored.txt"])
+def test_every_library_is_pinned_with_the_digests_of_its_files(checkout: Path, file: str) -> None:
+    text = re.sub(r"^#.*\n", "", (checkout / file).read_text(), flags=re.MULTILINE)
+    for entry in text.replace("\\\n", " ").splitlines():
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; [^-]+)?(\s+--hash=sha256:[0-9a-f]{64})+\s*", entry), entry[
+            :80
+        ]
+
+
+def test_what_the_project_asks_for_is_pinned(checkout: Path) -> None:
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {normal(match[0]) for text in wanted if (match := re.match(r"[\w.-]+", text))}
+    pinned = (checkout / "packaging/requirements.txt").read_text().splitlines()
+    assert names <= {normal(line.partition("==")[0]) for line in pinned if "==" in line}
 
 
 @pytest.fixture(scope="module")
