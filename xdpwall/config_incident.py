@@ -143,6 +143,12 @@ class NotifyConfig(Section):
         max_length=64,
         description="Program and arguments, run without a shell; the message is on its standard input as JSON.",
     )
+    user: str = Field(
+        default="",
+        pattern=r"^([a-z_][a-z0-9_-]{0,31})?$",
+        description="The user that the command runs as, where the controller is root; empty is nobody. It has none of"
+        " the controller's rights in any case.",
+    )
     webhook: Annotated[str, AfterValidator(_check_url)] = Field(
         default="", description="The message is posted here as JSON."
     )

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from xdpwall.control import unprivileged
+
 if TYPE_CHECKING:
     from xdpwall.config_incident import NotifyConfig
 
@@ -196,18 +198,21 @@ def senders(config: NotifyConfig) -> list[tuple[str, Sender]]:
 
 
 def run_command(payload: dict[str, Any], config: NotifyConfig) -> None:
-    """Run the program with the message on its standard input. What it starts is ended with it when time is up.
+    """Run the program, without our rights, with the message on its standard input.
+
+    What it starts is ended with it when time is up.
 
     Raises:
         OSError: it cannot be run, or ended with another code than 0.
         TimeoutError: it took too long.
     """
     process = subprocess.Popen(
-        list(config.command),
+        unprivileged.wrapped(config.command, config.user),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        cwd="/",
         env={
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             "LANG": "C.UTF-8",
@@ -258,7 +263,9 @@ def by_apprise(payload: dict[str, Any], config: NotifyConfig) -> None:
     box = apprise.Apprise()
     for address in config.apprise:
         if not box.add(address):
-            raise OSError(f"apprise does not understand the address that begins with {address[:12]!r}")
+            raise OSError(
+                f"apprise does not understand an address of the kind {address.partition(':')[0][:20]!r}"
+            )
     kind = {"open": "failure", "escalate": "failure", "close": "success"}.get(
         str(payload["moment"]), "warning"
     )

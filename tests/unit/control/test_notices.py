@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import pwd
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from xdpwall.config_incident import NotifyConfig
 from xdpwall.control.notices import Notice, NoticeGate, Notifier, post, run_command
 
 S = 1_000_000_000
+ME = pwd.getpwuid(os.geteuid()).pw_name
 READER = "import sys, json, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
 
 
@@ -82,7 +85,7 @@ def test_only_the_moments_that_are_wanted() -> None:
 
 def test_a_command_gets_the_message_on_its_standard_input(tmp_path: Path) -> None:
     target = tmp_path / "told; rm -rf $HOME"
-    run_command(notice().payload(), config(command=[sys.executable, "-c", READER, str(target)]))
+    run_command(notice().payload(), config(command=[sys.executable, "-c", READER, str(target)], user=ME))
     told = json.loads(target.read_text())
     assert told["moment"] == "open"
     assert told["data"] == {"id": 1}
@@ -97,15 +100,15 @@ def test_a_command_gets_the_message_on_its_standard_input(tmp_path: Path) -> Non
 )
 def test_a_command_that_fails_says_why(argv: list[str], words: str) -> None:
     with pytest.raises(OSError, match=words):
-        run_command(notice().payload(), config(command=argv))
+        run_command(notice().payload(), config(command=argv, user=ME))
 
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
     alive = tmp_path / "alive"
-    child = f"import time, pathlib; time.sleep(3); pathlib.Path({str(alive)!r}).touch()"
+    child = f"import time, pathlib; time.sleep(6); pathlib.Path({str(alive)!r}).touch()"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     with pytest.raises(TimeoutError):
-        run_command(notice().payload(), config(command=[sys.executable, "-c", parent], timeout="500ms"))
+        run_command(notice().payload(), config(command=[sys.executable, "-c", parent], timeout="2s", user=ME))
     assert not alive.exists()
 
 
