@@ -36,6 +36,7 @@ from xdpwall.config_sections import (
     Section,
     TickConfig,
 )
+from xdpwall.config_trust import read_trusted
 from xdpwall.config_types import InterfaceName, Part, list_to_tuple
 from xdpwall.config_uplink import UplinkConfig
 from xdpwall.errors import ConfigError, InputError, PrivilegeError
@@ -93,12 +94,13 @@ class Config(Section):
 
         Raises:
             ConfigError: the file has faults; it carries all of them, each with key and line.
-            InputError: the file is missing (only when ``path`` was given) or is no regular file.
+            InputError: the file is missing (only when ``path`` was given) or is no regular file; or we are root, and
+                others can change it.
             PrivilegeError: the file may not be read.
         """
         place = Path(path) if path is not None else DEFAULT_CONFIG
         try:
-            raw = place.read_bytes()
+            raw = read_trusted(place)
         except FileNotFoundError:
             if path is None:
                 return cls()
