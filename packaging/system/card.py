@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import wire
@@ -41,7 +41,14 @@ def rx_interrupts(name: str) -> list[int]:
     return counts
 
 
-def watch(name: str, xdpwall: Sequence[str], *, queues_at_work: int = 1, seconds: float = 5.0) -> str:
+def watch(
+    name: str,
+    xdpwall: Sequence[str],
+    *,
+    queues_at_work: int = 1,
+    seconds: float = 5.0,
+    flood: Callable[[bool], None] = lambda _: None,
+) -> str:
     """Ban the flood's sources, look for a while, and give what was seen.
 
     Args:
@@ -49,6 +56,7 @@ def watch(name: str, xdpwall: Sequence[str], *, queues_at_work: int = 1, seconds
         xdpwall: the command.
         queues_at_work: how many receive queues must have taken packets, at least.
         seconds: how long to look.
+        flood: turns it on and off; one that nobody turns off is on all the time.
 
     Raises:
         SystemExit: not native, something leaked, or nothing came.
@@ -60,12 +68,14 @@ def watch(name: str, xdpwall: Sequence[str], *, queues_at_work: int = 1, seconds
     run(*xdpwall, "ban", "add", f"{wire.BANNED_NET}0/24", "--for", "1h")
     time.sleep(0.5)  # what was let through before the ban is on its way
     behind, before, start = wire.Behind(name), rx_interrupts(name), _dropped(xdpwall)
+    flood(True)
     time.sleep(seconds)
+    flood(False)
     leaked, honest, dropped = behind.flood + behind.overrun(), behind.honest, _dropped(xdpwall) - start
     at_work = sum(b > a for a, b in zip(before, rx_interrupts(name), strict=True))
     queues = len(list((_SYS / name / "queues").glob("rx-*")))
     seen = f"{dropped} dropped, {leaked} leaked, {honest} honest passed; {at_work} of {queues} receive queues at work"
-    if leaked or not honest or dropped < 1_000 or at_work < queues_at_work:
+    if leaked or not honest or dropped < 100 or at_work < queues_at_work:
         raise SystemExit(f"on {name}: {seen}")
     return f"{mode} mode on {name}: {seen}"
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wire of the system test: a flood from banned sources beside honest packets, and a count of what got through.
 
-Standard library only: it runs inside a bare system. `python wire.py INTERFACE MAC FOLDER` is the sender, run in the
-attacker's namespace; it goes on until it is ended.
+Standard library only: it runs inside a bare system. `python wire.py INTERFACE MAC FOLDER [SHARE]` is the sender, run
+in the attacker's namespace; it goes on until it is ended. A SHARE of the usual rates suits an emulator.
 """
 
 from __future__ import annotations
@@ -79,8 +79,17 @@ def request(mac: bytes, number: int) -> bytes:
     return mac + b"\x02\0\0\0\0\x02\x08\0" + head + tcp[:16] + struct.pack(">H", check) + tcp[18:] + bytes(6)
 
 
-def send(interface: str, mac: str, folder: Path) -> None:
+def send(interface: str, mac: str, folder: Path, share: float = 1.0) -> None:
     """Send until we are ended."""
+    a_batch = {
+        name: round(pps * part * _BATCH_SECONDS)
+        for name, pps, part in (
+            ("flood", FLOOD_PPS, share),
+            ("honest", HONEST_PPS, 1.0),
+            ("newcomer", NEWCOMER_PPS, share),
+            ("requests", REQUEST_PPS, share),
+        )
+    }
     counters = Counters(folder / "sent").words
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     wire.bind((interface, 0))
@@ -92,23 +101,23 @@ def send(interface: str, mac: str, folder: Path) -> None:
         if counters[3] == SILENCE:
             time.sleep(0.05)
             continue
-        for _ in range(int(FLOOD_PPS * _BATCH_SECONDS)):
+        for _ in range(a_batch["flood"]):
             at += 1
             wire.send(flood[at % len(flood)])
-        counters[0] += int(FLOOD_PPS * _BATCH_SECONDS)
-        for _ in range(int(HONEST_PPS * _BATCH_SECONDS)):
+        counters[0] += a_batch["flood"]
+        for _ in range(a_batch["honest"]):
             wire.send(honest)
-        counters[1] += int(HONEST_PPS * _BATCH_SECONDS)
+        counters[1] += a_batch["honest"]
         if counters[3] == REQUESTS:
-            for _ in range(int(REQUEST_PPS * _BATCH_SECONDS)):
+            for _ in range(a_batch["requests"]):
                 number += 7919
                 wire.send(request(to, number))
         if counters[3] in {NEWCOMERS, ONE_FLOW}:
             ports = len(newcomer) if counters[3] == NEWCOMERS else 1
-            for _ in range(int(NEWCOMER_PPS * _BATCH_SECONDS)):
+            for _ in range(a_batch["newcomer"]):
                 wire.send(newcomer[at % ports])
                 at += 1
-            counters[2] += int(NEWCOMER_PPS * _BATCH_SECONDS)
+            counters[2] += a_batch["newcomer"]
         due = max(due + _BATCH_SECONDS, time.monotonic() - 0.1)
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -146,4 +155,4 @@ class Behind:
 
 
 if __name__ == "__main__":
-    send(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    send(sys.argv[1], sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]) if len(sys.argv) > 4 else 1.0)
