@@ -17,7 +17,7 @@ from xdpwall.control import client
 from xdpwall.errors import NoControllerError
 from xdpwall.lab.topology import Lab
 
-ONE, TWO = "203.0.113.9", "198.51.100.0/24"
+ONE, TWO = "203.0.113.9", "45.5.0.0/16"
 BASE = '[allow]\nprefixes = ["192.0.2.0/24"]\n'
 
 
