@@ -165,6 +165,7 @@ def _sources(incident: Incident) -> str:
     networks = [
         f"{share.code} {share.name} {share.share_packets * 100:.0f} %".replace("  ", " ")
         for share in incident.origin.by_as[:5]
+        if share.code.startswith("AS")
     ]
     if networks:
         parts.append(f"networks: {', '.join(networks)}")

@@ -152,8 +152,8 @@ def test_room() -> None:
     found = room.judge_fill(tables)
     assert [finding.key for finding in found] == ["proofs", "rules"]
     assert "raise proof.capacity" in found[0].text
-    assert room.judge_rings(Rings(1, 5, 2), Rings(1, 900, 2)) == []  # held back on purpose
-    assert [f.key for f in room.judge_rings(Rings(1, 5, 2), Rings(2, 5, 9))] == ["samples", "watch"]
+    assert room.judge_rings(Rings(1, 5, 2), Rings(1, 900, 300)) == []  # held back on purpose
+    assert [f.key for f in room.judge_rings(Rings(1, 5, 2), Rings(2, 5, 900))] == ["samples", "watch"]
     assert "refused 3 writes" in room.judge_writes(3)[0].text
     assert room.judge_writes(0) == []
 

@@ -58,7 +58,6 @@ CHECKS: dict[str, Check] = {
     "off": Check("the wall is on"),
     "switch": Check("the wall can be turned off and on"),
     "load": Check("the last load or unload came to its end"),
-    "trial": Check("no configuration is on trial"),
     "bug": Check("no tick met a bug"),
     "other": Check("all else"),
 }

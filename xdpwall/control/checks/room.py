@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from xdpwall.dataplane.vitals import Fill, Rings
 
 FULL = 0.9
+_LAP = 512
+"""Events in a whole ring: fewer are those of a flood on closed ports, which is told of at the highest rate there is."""
 _NAMES = {
     "ban_overflow": "places for bans whose own are taken",
     "own_addresses": "own addresses",
@@ -56,7 +58,7 @@ def judge_rings(before: Rings, now: Rings) -> list[Finding]:
             )
         )
     lost = now.watch_overwritten - before.watch_overwritten
-    if lost > 0:
+    if lost >= _LAP:
         found.append(
             Finding(
                 "rings",
