@@ -27,6 +27,7 @@ Each error carries what a person needs: the message names the thing and the plac
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 
@@ -123,18 +124,26 @@ class NotLoadedError(DataplaneError):
     exit_code = 4
 
 
+_KERNEL_HINTS = {
+    errno.ENOMEM: "the kernel is short of memory: free some, or make the tables smaller (bans.capacity, meters.sources)",
+    errno.EBUSY: "somebody else holds it: try again, and see `xdpwall doctor` if that does not help",
+    errno.EMFILE: "this process may open too few files: raise its limit (ulimit -n, LimitNOFILE=)",
+    errno.ENFILE: "the machine has too many open files: raise fs.file-max",
+}
+
+
 class KernelError(DataplaneError):
     """A system call failed.
 
     Args:
         what: the operation, for example ``"pin map ban4"``.
         errno_: the kernel's error number.
-        hint: what the reader can do about it, or None.
+        hint: what the reader can do about it; None: what is usual for this number, if anything is.
     """
 
     def __init__(self, what: str, errno_: int, *, hint: str | None = None) -> None:
         words = os.strerror(errno_) if 0 <= errno_ < _MAX_ERRNO else "an error that is none"
-        super().__init__(f"{what}: {words} (errno {errno_})", hint=hint)
+        super().__init__(f"{what}: {words} (errno {errno_})", hint=hint or _KERNEL_HINTS.get(errno_))
         self.errno = errno_
 
 
