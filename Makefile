@@ -100,6 +100,10 @@ bench: need-root setup ## measure what the wall costs a packet, beside its peers
 	@packaging/peers
 	@$(BIN)/xdpwall bench $(ARGS)
 
+.PHONY: audit
+audit: ## ask a database of known vulnerabilities about every pinned library
+	@packaging/audit
+
 .PHONY: geo
 geo: setup ## make the shipped table of countries and networks anew (maintainers; needs npm)
 	@packaging/geo/rebuild

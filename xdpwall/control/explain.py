@@ -148,10 +148,10 @@ def meters(twin: Twin, source: Prefix) -> dict[str, Any]:
     """What the twin has counted of the source and of its prefix, with the limits. None where it was never metered."""
     limits = buckets.of_config(twin.config)
     wide = Prefix.covering(source.packed, 24 if source.version == 4 else 48)
-    wall = twin.wall
+    wall, kept = twin.wall, twin.config.lanes.enabled
     return {
-        "source": _meter(wall.sources(), source_key(source), str(source), limits[0]),
-        "prefix": _meter(wall.prefixes(), meter_key(wide), str(wide), limits[1]),
+        "source": _meter(wall.sources(), source_key(source), str(source), limits[0], reserve=kept),
+        "prefix": _meter(wall.prefixes(), meter_key(wide), str(wide), limits[1], reserve=kept),
         "limits": {
             "source": _limits(twin.config.limits.source),
             "prefix": _limits(twin.config.limits.prefix),
@@ -195,7 +195,9 @@ def _limits(section: Any) -> dict[str, int]:
     return {name: getattr(section, name) for name in ("pps", "bps", "syn", "udp", "icmp")}
 
 
-def _meter(snapshot: MeterSnapshot, key: int, name: str, limits: buckets.Buckets) -> dict[str, Any] | None:
+def _meter(
+    snapshot: MeterSnapshot, key: int, name: str, limits: buckets.Buckets, *, reserve: bool
+) -> dict[str, Any] | None:
     rows = snapshot.slots[snapshot.slots["key"] == key]
     if not len(rows):
         return None
@@ -205,17 +207,20 @@ def _meter(snapshot: MeterSnapshot, key: int, name: str, limits: buckets.Buckets
     ages = [(snapshot.now_tick - int(row)) & 0xFFFFFFFF for row in (*rows["first"], *rows["last"])]
     found["first_seen_ms"] = max(ages) * 1000 // snapshot.tick_hz
     found["last_seen_ms"] = min(ages) * 1000 // snapshot.tick_hz
-    # Each CPU has buckets of its own; the emptiest says what the next packet may meet. They fill with the next packet.
+    # Each CPU has buckets of its own; the emptiest says what the next packet may meet. They fill with the next packet. What
+    # is kept for known flows lies below (bpf/reserve.h), and is nothing to a packet that is of none.
     quiet = [(snapshot.now_tick - int(last)) & 0xFFFFFFFF for last in rows["last"]]
     found["left_percent"] = {
         name: min(
-            min(100, (int(tokens) + ticks * bucket.rate(snapshot.tick_hz)) * 100 // bucket.cap)
+            max(
+                0, min(100, (int(tokens) + ticks * bucket.rate(snapshot.tick_hz) - below) * 100 // bucket.cap)
+            )
             for tokens, ticks in zip(rows[column], quiet, strict=True)
         )
-        for name, column, bucket in (
-            ("pps", "packet_tokens", limits.pps),
-            ("bps", "byte_tokens", limits.bps),
-            ("syn", "syn_tokens", limits.syn),
+        for name, column, bucket, below in (
+            ("pps", "packet_tokens", limits.pps, limits.pps.cap // 4 if reserve else 0),
+            ("bps", "byte_tokens", limits.bps, limits.bps.cap // 4 if reserve else 0),
+            ("syn", "syn_tokens", limits.syn, 0),
         )
         if bucket.cap
     }
