@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.control.conftest import Rig
 from tests.unit.control.test_incidents import quiet, seconds, syn_flood
-from xdpwall.control import switch, views
+from xdpwall.control import switch, switch_verbs, views
 from xdpwall.control.views import off_result
 from xdpwall.dataplane.fake import FakeWall
 from xdpwall.dataplane.interface import OffState
@@ -134,8 +134,8 @@ def test_status_says_who_and_since_when(rig: Rig, wall: FakeWall) -> None:
 
 
 def test_who() -> None:
-    assert switch.who({"SUDO_USER": "alice"}).startswith("alice (")
-    assert switch.who({}) == switch.who({"SUDO_USER": switch.who({})})
+    assert switch_verbs.who({"SUDO_USER": "alice"}).startswith("alice (")
+    assert switch_verbs.who({}) == switch_verbs.who({"SUDO_USER": switch_verbs.who({})})
 
 
 def test_detail() -> None:

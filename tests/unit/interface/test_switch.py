@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.interface.conftest import Controller, Run
 from tests.unit.interface.test_screens import STATUS
-from xdpwall.control import switch
+from xdpwall.control import switch_verbs
 from xdpwall.interface.cli.units import count
 
 OFF = {"since_ms": 1_700_000_000_000, "until_ms": None, "by": "alice (root)", "reason": ""}
@@ -48,8 +48,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(args)
         return {**DONE, "off": OFF if "for_ms" in args else None}
 
-    monkeypatch.setattr(switch, "turn_off", turn)
-    monkeypatch.setattr(switch, "turn_on", turn)
+    monkeypatch.setattr(switch_verbs, "turn_off", turn)
+    monkeypatch.setattr(switch_verbs, "turn_on", turn)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     return calls
 

@@ -31,10 +31,10 @@ def command(settings: Settings, duration: str | None, reason: str) -> None:
     for_ms = None if duration is None else parse_duration_ms(duration)
     if duration is not None and for_ms is None:
         raise InputError("--for: an end is needed", hint="leave --for out: then it is off until `xdpwall on`")
-    from xdpwall.control import switch
+    from xdpwall.control import switch_verbs
 
-    result = switch.turn_off(
-        settings.paths, SystemClock(), by=switch.who(os.environ), reason=reason, for_ms=for_ms
+    result = switch_verbs.turn_off(
+        settings.paths, SystemClock(), by=switch_verbs.who(os.environ), reason=reason, for_ms=for_ms
     )
     if settings.json:
         emit_json(result)

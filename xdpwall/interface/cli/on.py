@@ -22,9 +22,9 @@ def command(settings: Settings) -> None:
     Bans whose time ran out meanwhile are over. On a wall that is on it does nothing but see that it is.
     """
     need_root("`xdpwall on`")
-    from xdpwall.control import switch
+    from xdpwall.control import switch_verbs
 
-    result = switch.turn_on(settings.paths, SystemClock(), by=switch.who(os.environ))
+    result = switch_verbs.turn_on(settings.paths, SystemClock(), by=switch_verbs.who(os.environ))
     if settings.json:
         emit_json(result)
         return

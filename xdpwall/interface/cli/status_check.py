@@ -70,8 +70,9 @@ def judge(result: Mapping[str, Any], *, attack: Level = "WARNING") -> Verdict:
         )
     found += _tables(result["bans"])
     found += _alarms(result)
-    if result["problems"] and not any(level == "CRITICAL" for level, _ in found):
-        found.append(("WARNING", result["problems"][0]))
+    others = [problem for problem in result["problems"] if not (result.get("off") and " is OFF " in problem)]
+    if others and not any(level == "CRITICAL" for level, _ in found):
+        found.append(("WARNING", others[0]))
     found.sort(key=lambda entry: -EXIT_CODES[entry[0]])
     level: Level = found[0][0] if found else "OK"
     text = "; ".join(text for its, text in found if its == level) or f"{_quiet(result)}; {_rates(result)}"
