@@ -7,7 +7,6 @@ before the first thing changes; going back can be done twice; the trial is forgo
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -270,6 +269,8 @@ def refuse_second(target: Path) -> None:
 
 
 def _begin(paths: Paths, change: Plan, confirm_ms: int, kept: Path | None) -> Trial:
+    import hashlib  # noqa: PLC0415  (brings OpenSSL, and the controller imports this module)
+
     begun = Trial(
         instance=paths.instance,
         target=str(change.target),

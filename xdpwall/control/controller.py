@@ -251,6 +251,8 @@ class Controller:
             f"ticks are {self._schedule.lag_ms} ms late on average: the machine is too busy for tick.interval"
         )
         self.engine.health.put("lag", text if self._schedule.behind else None)
+        if self.engine.wall is not None:
+            self.engine.wall.rest()
 
     def _status_line(self) -> str:
         rates = self.engine.traffic.rates("enforce")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from xdpwall.dataplane import hashing, map_batch, sys_bpf
 from xdpwall.dataplane.layout import BAN_VALUE, BAN_WAYS
 from xdpwall.dataplane.mapped import MappedArray
+from xdpwall.dataplane.ways import first_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,13 +53,28 @@ class ExactBans:
         self._array = lines
         self._gate_array = gate
         self._keys_array = keys
-        self._words = lines.words
-        self._gate = gate.words
-        self._full = full.words
-        self._keys = keys.words if keys is not None else None
+        self._full_array = full
         self._overflow = overflow_fd
         self._seed = seed
         self._shift = 64 - (lines.entries.bit_length() - 1)
+
+    # The tables may have been unmapped since they were used last (MappedArray.rest), so they are asked for each time.
+
+    @property
+    def _words(self) -> memoryview:
+        return self._array.words
+
+    @property
+    def _gate(self) -> memoryview:
+        return self._gate_array.words
+
+    @property
+    def _full(self) -> memoryview:
+        return self._full_array.words
+
+    @property
+    def _keys(self) -> memoryview | None:
+        return None if self._keys_array is None else self._keys_array.words
 
     def put(self, key: int, expiry: int, now: int) -> None:
         """Ban until ``expiry``; a ban that stands keeps its counters. ``now``: the expiry that is just over.
@@ -179,8 +195,8 @@ class ExactBans:
                 self._keys_array.memory, dtype=np.uint64, count=self._keys_array.entries * BAN_WAYS
             )
             same &= key_table.reshape(-1, BAN_WAYS)[index] == keys[:, None]
-        stands, standing = _first_of(same)
-        room, free = _first_of(expiries <= np.uint32(now))
+        stands, standing = first_of(same)
+        room, free = first_of(expiries <= np.uint32(now))
         full = np.frombuffer(self._full, dtype=np.uint64)
         may_overflow = full[index >> 6] >> (index & 63).view(np.uint64) & np.uint64(1)
         # A set with overflow may hold the key there, so only standing places are sure.
@@ -334,8 +350,9 @@ class ExactBans:
 
     def _find(self, line: int, tag: int, key: int) -> int | None:
         """The place that holds a key."""
+        words = self._words
         for at in range(line * _STRIDE, (line + 1) * _STRIDE, 2):
-            word = self._words[at]
+            word = words[at]
             if word >> 32 == tag and word & _EXPIRY and (self._keys is None or self._keys[at // 2] == key):
                 return at
         return None
@@ -362,17 +379,6 @@ def overflow_entries(fd: int) -> Iterator[tuple[int, int, int, int]]:
         if value is not None:
             expiry, _, packets, size = BAN_VALUE.unpack(value)
             yield _number(raw), expiry, packets, size
-
-
-def _first_of(marks: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Of each row of BAN_WAYS marks: whether one is set, and the first that is. Ten times as fast as argmax."""
-    import numpy as np
-
-    bits = np.zeros(len(marks), np.uint8)
-    for way in range(BAN_WAYS):
-        bits |= marks[:, way].view(np.uint8) << np.uint8(way)
-    lowest = np.array([(n & -n).bit_length() - 1 if n else 0 for n in range(1 << BAN_WAYS)])
-    return bits != 0, lowest[bits]
 
 
 def _dropped(word: int) -> tuple[int, int]:

@@ -297,6 +297,9 @@ class FakeWall(FakeLanes):
         taken, self.watched = self.watched, []
         return taken
 
+    def rest(self) -> None:
+        """See :class:`Dataplane`: nothing is mapped."""
+
     def close(self) -> None:
         """See :meth:`Dataplane.close`."""
         self.closed = True

@@ -380,5 +380,8 @@ class Dataplane(Protocol):
     def watch_events(self) -> list[WatchEvent]:
         """Quiet events since the last call; nothing at the first call, which begins it. One reader at a time."""
 
+    def rest(self) -> None:
+        """Nothing is read for a while: let go of memory that large tables are mapped to, until they are used again."""
+
     def close(self) -> None:
         """Let go of every file descriptor and mapping. The wall stays up."""

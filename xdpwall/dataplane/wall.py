@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from xdpwall.snapshot import MeterSnapshot
 
 
+_RESTING = frozenset(
+    {"ban4", "ban4_gate", "ban6", "ban6_gate", "ban6_keys", "prefix_meters", "source_meters"}
+)
+"""Large tables that are not read all the time, and by one thread alone."""
+
+
 class Wall:
     """Handles on everything pinned. Use as a context manager, or call :meth:`close`."""
 
@@ -326,9 +332,14 @@ class Wall:
     def _proofs(self) -> Proofs:
         return Proofs.of(self._array, self._meta.seed)
 
+    def rest(self) -> None:
+        """See :class:`Dataplane`."""
+        for array in self._arrays.values():
+            array.rest()
+
     def _array(self, name: str) -> MappedArray:
         if name not in self._arrays:
-            self._arrays[name] = MappedArray(self._pins, name)
+            self._arrays[name] = MappedArray(self._pins, name, resting=name in _RESTING)
         return self._arrays[name]
 
     def _fd(self, name: str) -> int:
