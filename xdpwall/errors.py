@@ -125,7 +125,7 @@ class NotLoadedError(DataplaneError):
 
 
 _KERNEL_HINTS = {
-    errno.ENOMEM: "the kernel is short of memory: free some, or make the tables smaller (bans.capacity, meters.sources)",
+    errno.ENOMEM: "the kernel is short of memory: free some, or make tables smaller (bans.capacity, meters.sources)",
     errno.EBUSY: "somebody else holds it: try again, and see `xdpwall doctor` if that does not help",
     errno.EMFILE: "this process may open too few files: raise its limit (ulimit -n, LimitNOFILE=)",
     errno.ENFILE: "the machine has too many open files: raise fs.file-max",

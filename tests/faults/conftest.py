@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests that break things.
 
-Where namespaces, BPF or a C compiler cannot be had the tests skip and say why; in CI, which has them, that is a
-failure.
+Where namespaces or BPF cannot be had the tests skip and say why; in CI, which has them, that is a failure. Without a C
+compiler those skip that kill or fail calls.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Shim:
     """The library that is preloaded."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        _need("no C compiler (cc, gcc or clang) to build tests/faults/shim.c with")
-    assert compiler is not None
+        pytest.skip("no fault can be injected: no C compiler (cc, gcc or clang) builds tests/faults/shim.c")
     made = tmp_path_factory.mktemp("shim") / "shim.so"
     source = Path(__file__).with_name("shim.c")
     flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]

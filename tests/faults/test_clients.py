@@ -59,24 +59,24 @@ def ticking(lab: Lab) -> Iterator[None]:
     assert "Traceback" not in said(lab)
 
 
-@pytest.mark.parametrize(
-    "rubbish",
-    [
-        b"\n",
-        b"\0" * 5_000 + b"\n",
-        b"{}\n",
-        b"[" * 60_000 + b"\n",
-        b'{"op": "ban.add", "items": 7}\n',
-        b'{"op": "ban.add", "items": [{"prefix": "' + b"9" * 70_000 + b'"}]}\n',
-        b'{"op": "status", "op": {"\xff": 1e999}}\n',
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    ],
+RUBBISH = (
+    b"\n",
+    b"\0" * 5_000 + b"\n",
+    b"{}\n",
+    b"[" * 60_000 + b"\n",
+    b'{"op": "ban.add", "items": 7}\n',
+    b'{"op": "ban.add", "items": [{"prefix": "' + b"9" * 70_000 + b'"}]}\n',
+    b'{"op": "status", "op": {"\xff": 1e999}}\n',
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
 )
-def test_rubbish_is_answered(controlled: tuple[Lab, subprocess.Popen[Any]], rubbish: bytes) -> None:
+
+
+def test_rubbish_is_answered(controlled: tuple[Lab, subprocess.Popen[Any]]) -> None:
     lab, _ = controlled
-    with ticking(lab), caller(lab) as client:
-        client.sendall(rubbish)
-        assert b'"ok":false' in client.recv(65_536)
+    for rubbish in RUBBISH:
+        with ticking(lab), caller(lab) as client:
+            client.sendall(rubbish)
+            assert b'"ok":false' in client.recv(65_536), rubbish[:40]
 
 
 @pytest.mark.timeout(300)
