@@ -79,11 +79,14 @@ INLINE enum reason parse_ipv4(struct packet *p)
     if (first == 127 || (first & 0xf0) == 224 || source == 0xffffffff || source == ip->target)
         return REASON_SOURCE_IMPOSSIBLE;
     if (first == 0 && (source || !p->is_link)) {
-        /* 0.0.0.0 has one use beside link multicast: a DHCP client that has no address yet. */
+        /*
+         * 0.0.0.0 has one use beside link multicast: a DHCP client that has no address yet, which asks everybody (RFC 2131
+         * section 4.1). A broadcast comes from the link; to one address anybody could send it, past every budget.
+         */
         struct udp_header *udp = p->data + p->l4;
-        if (source != 0 || ip->protocol != PROTO_UDP || ip->fragment & to_be16(IPV4_OFFSET | IPV4_MORE_FRAGMENTS) ||
-            p->l4_length < sizeof(*udp) || (void *)(udp + 1) > p->end || udp->source != DHCP_CLIENT ||
-            udp->target != DHCP_SERVER)
+        if (source != 0 || ip->target != 0xffffffff || ip->protocol != PROTO_UDP ||
+            ip->fragment & to_be16(IPV4_OFFSET | IPV4_MORE_FRAGMENTS) || p->l4_length < sizeof(*udp) ||
+            (void *)(udp + 1) > p->end || udp->source != DHCP_CLIENT || udp->target != DHCP_SERVER)
             return REASON_SOURCE_IMPOSSIBLE;
         p->is_link = 1;
     }

@@ -99,13 +99,14 @@ def dhcp_table() -> Iterator[Row]:
         frame4(BOOTP, source="0.0.0.0", target=everyone, options=bytes(8)),
         Reason.PASS_LINK,
     )
-    yield passes("request to one server", frame4(BOOTP, source="0.0.0.0"), Reason.PASS_LINK)
     yield passes("renewal from an address", frame4(BOOTP))
     yield passes("offer", frame4(udp(bytes(300), sport=67, dport=68), target=everyone))
     bad = Reason.SOURCE_IMPOSSIBLE
     yield drops(
         "the wrong way round", frame4(udp(b"x", sport=67, dport=68), source="0.0.0.0", target=everyone), bad
     )
+    yield drops("to one address, as anybody could send it", frame4(BOOTP, source="0.0.0.0"), bad)
+    yield drops("to a network's broadcast", frame4(BOOTP, source="0.0.0.0", target="198.51.100.255"), bad)
     yield drops("another port", frame4(udp(b"x", sport=68, dport=69), source="0.0.0.0", target=everyone), bad)
     yield drops("another source", frame4(BOOTP, source="0.0.0.1", target=everyone), bad)
     yield drops("tcp with these ports", frame4(tcp(ACK, sport=68, dport=67), TCP, source="0.0.0.0"), bad)
