@@ -130,7 +130,7 @@ static void look(const u8 *frame, u32 size, struct layers *l)
         if (l->l4 <= size)
             l->transport = l->l4;
         l->role = role_of(4, ip + 12);
-        int dhcp = !memcmp(ip + 12, "\0\0\0\0", 4) && ip[9] == 17;
+        int dhcp = !memcmp(ip + 12, "\0\0\0\0\xff\xff\xff\xff", 8) && ip[9] == 17;
         l->is_link = (ip[16] == 224 && ip[17] == 0 && ip[18] == 0) || dhcp;
     } else if (l->type == TYPE_IPV6 && l->l3 + 40 <= size) {
         l->has_ip = 1;
