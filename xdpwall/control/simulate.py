@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from xdpwall.clock import ManualClock
 from xdpwall.config import Config
@@ -27,7 +28,7 @@ from xdpwall.control.sentinel import Sentinel, limits
 from xdpwall.detection.detector import Detection
 from xdpwall.detection.finding import Finding, Scope
 from xdpwall.detection.keys import Mask, no_keys, source_of
-from xdpwall.detection.limits import KINDS, Kind
+from xdpwall.detection.limits import KINDS, Kind, Limits
 from xdpwall.detection.past import PROVEN, SECONDS, TENTH, Floats, Part, Rows
 from xdpwall.detection.prefixset import PrefixSet
 from xdpwall.model import Ban, Origin, Prefix
@@ -148,21 +149,22 @@ class Run:
         sources, prefixes = self._without_allowed(part.sources), part.prefixes
         self.outcome.left_out = max(self.outcome.left_out, sources.left_out)
         self._forward(part.at_ms)
-        everybody = np.ones(len(sources), np.bool_), np.ones(len(prefixes), np.bool_)
-        calm = not any(self._exceeds(sources, prefixes, everybody, second) for second in range(part.seconds))
-        if calm and not len(self._book):
+        over = [_above(rows, mine) for rows, mine in zip((sources, prefixes), self._limits, strict=True)]
+        exciting = np.logical_or.reduce(np.concatenate(over), axis=0)
+        if not exciting.any() and not len(self._book):
             return
         self._wall.hold(sources, prefixes)
         self._step(1)  # forgets who is gone; whatever was over long ago has had its rest
         dropped = np.zeros(len(sources))
         for second in range(part.seconds):
-            passing = ~self._banned(sources), ~self._standing.covers_prefixes(prefixes.keys)
-            if self._exceeds(sources, prefixes, passing, second):
+            banned = self._banned(sources)
+            covered = self._standing.covers_prefixes(prefixes.keys)
+            if exciting[second] and (over[0][~banned, second].any() or over[1][~covered, second].any()):
                 dropped += self._look_at(sources, prefixes, second)
             else:
                 self._pass(1000)
                 self._fill.clear()  # nobody spends more than comes in
-                dropped += np.where(passing[0], 0.0, sources.total[0, :, second])
+                dropped += np.where(banned, sources.total[0, :, second], 0.0)
         self._settle(sources, dropped)
 
     def _look_at(self, sources: Rows, prefixes: Rows, second: int) -> Floats:
@@ -176,15 +178,6 @@ class Run:
             self._step(1000 // STEPS)
             dropped += np.where(banned, ours[0], self._over_limit(sources, ours))
         return dropped
-
-    def _exceeds(self, sources: Rows, prefixes: Rows, passing: tuple[Mask, Mask], second: int) -> bool:
-        """Whether anybody who is not banned can fill a bucket in this second: only who is above the limit can."""
-        for rows, limits_, mask in zip((sources, prefixes), self._limits, passing, strict=True):
-            least = np.array([limit or np.inf for limit in limits_.per_kind()])[:, None]
-            total, tenth = rows.total[:, mask, second], rows.tenth[:, mask, second]
-            if ((total > least) | (tenth > least * TENTH)).any():
-                return True
-        return False
 
     def end(self) -> Outcome:
         """All parts were played."""
@@ -298,22 +291,39 @@ class Run:
             self.outcome.first_ms = ban.created_ms
 
 
-def play(parts: Sequence[Part], configs: Sequence[Config], allow: Sequence[AllowEntry]) -> list[Outcome]:
-    """Play the record to each configuration.
+def play(
+    parts: Iterable[Part],
+    configs: Sequence[Config],
+    allow: Sequence[AllowEntry],
+    size: tuple[int, int],
+    also: Callable[[Part], None] = lambda _: None,
+) -> list[Outcome]:
+    """Play the record to each configuration, in one pass.
 
     Args:
         parts: oldest first.
         configs: to try.
         allow: the operators' allowlist.
+        size: the most sources, and prefixes, of any part.
+        also: is handed each part, too.
     """
-    if not parts:
-        return [Outcome() for _ in configs]
-    size = max(len(part.sources) for part in parts), max(len(part.prefixes) for part in parts)
-    runs = [Run(config, allow, size, parts[0].at_ms - SECONDS * 1000) for config in configs]
+    runs: list[Run] = []
     for part in parts:
+        if not runs:
+            begin_ms = part.at_ms - SECONDS * 1000
+            runs = [Run(config, allow, size, begin_ms) for config in configs]
         for run in runs:
             run.play(part)
-    return [run.end() for run in runs]
+        also(part)
+    return [run.end() for run in runs] if runs else [Outcome() for _ in configs]
+
+
+def _above(rows: Rows, limits_: Limits) -> npt.NDArray[np.bool_]:
+    """Who can fill a bucket in which second: only who is above a limit then. Shape ``(rows, seconds)``."""
+    least = np.array([limit or np.inf for limit in limits_.per_kind()])[:, None, None]
+    both = np.logical_or(rows.total > least, rows.tenth > least * TENTH)
+    above: npt.NDArray[np.bool_] = np.logical_or.reduce(both, axis=0)
+    return above
 
 
 def _at_once(work: Callable[[], Reading]) -> Future[Reading]:

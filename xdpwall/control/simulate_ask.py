@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from xdpwall.config import Config
 from xdpwall.control import past_tables, settings
 from xdpwall.control.database import AllowEntry, Database
 from xdpwall.detection.limits import KINDS
-from xdpwall.detection.past import Part
+from xdpwall.detection.past import Part, rows_in
 from xdpwall.errors import AddressError, InputError, NotFoundError
 from xdpwall.model import parse_duration_ms
 from xdpwall.paths import Paths
@@ -23,12 +26,12 @@ _SIMULATED = ("limits.", "bans.", "lanes.", "allow.", "policy")
 _DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OnRecord:
     """What there is.
 
     Args:
-        parts: oldest first.
+        packed: parts, oldest first. A month of them unpacked would not fit the memory: see :meth:`parts`.
         spans: when anybody looked, within the time asked for.
         whole: from when to when there is any record at all.
         allow: the operators' allowlist as it is now.
@@ -36,12 +39,29 @@ class OnRecord:
         unreadable: parts that cannot be read.
     """
 
-    parts: tuple[Part, ...]
+    packed: tuple[bytes, ...]
     spans: tuple[tuple[int, int], ...]
     whole: tuple[int, int]
     allow: tuple[AllowEntry, ...]
     real_bans: int
     unreadable: int = 0
+
+    def parts(self) -> Iterator[Part]:
+        """One after the other. What cannot be read is left out, and counted in ``unreadable``."""
+        self.unreadable = 0
+        for body in self.packed:
+            try:
+                yield Part.unpack(body)
+            except ValueError:
+                self.unreadable += 1
+
+    def size(self) -> tuple[int, int]:
+        """The most sources and the most prefixes of any part."""
+        most = [0, 0]
+        for body in self.packed:
+            with contextlib.suppress(ValueError):
+                most = [max(pair) for pair in zip(most, rows_in(body), strict=True)]
+        return most[0], most[1]
 
     @property
     def seen_ms(self) -> int:
@@ -62,7 +82,7 @@ def on_record(paths: Paths, since_ms: int, until_ms: int) -> OnRecord:
     try:
         whole = database.work(past_tables.whole)
         spans = database.work(lambda db: past_tables.spans(db, since_ms, until_ms))
-        bodies = database.work(lambda db: list(past_tables.parts(db, since_ms, until_ms)))
+        packed = tuple(database.work(lambda db: list(past_tables.parts(db, since_ms, until_ms))))
         real = database.work(lambda db: past_tables.real_bans(db, since_ms, until_ms))
         allow = tuple(database.allow())
     finally:
@@ -74,13 +94,7 @@ def on_record(paths: Paths, since_ms: int, until_ms: int) -> OnRecord:
             f"nothing is on record from {at(since_ms)} to {at(until_ms)}",
             hint=f"there is a record from {at(whole[0])} to {at(whole[1])}: choose --since and --until within it",
         )
-    parts, unreadable = [], 0
-    for body in bodies:
-        try:
-            parts.append(Part.unpack(body))
-        except ValueError:
-            unreadable += 1
-    return OnRecord(tuple(parts), tuple(spans), whole, allow, real, unreadable)
+    return OnRecord(packed, tuple(spans), whole, allow, real)
 
 
 def other_config(base: Path, file: Path | None, assignments: Sequence[str]) -> tuple[Config, Config]:
@@ -115,7 +129,22 @@ def not_simulated(now: Config, other: Config) -> list[str]:
     return [key for key in changed if not key.startswith(_SIMULATED)]
 
 
-def below_floor(parts: Sequence[Part], config: Config) -> list[tuple[str, int, int]]:
+class Floors:
+    """From which rate on sources and prefixes are on record: the highest of all parts, by scope and kind."""
+
+    def __init__(self) -> None:
+        self._highest = np.zeros((2, len(KINDS)))
+
+    def take(self, part: Part) -> None:
+        """One part."""
+        self._highest = np.maximum(self._highest, part.floors)
+
+    def of(self, scope: int, kind: int) -> float:
+        """Of sources (0) or prefixes (1), of one of ``KINDS``."""
+        return float(self._highest[scope, kind])
+
+
+def below_floor(floors: Floors, config: Config) -> list[tuple[str, int, int]]:
     """Limits below what is on record: key, limit, and from what rate on sources are on record."""
     found = []
     for number, (scope, section) in enumerate(
@@ -123,7 +152,7 @@ def below_floor(parts: Sequence[Part], config: Config) -> list[tuple[str, int, i
     ):
         for place, kind in enumerate(KINDS):
             limit = getattr(section, kind.value)
-            floor = max((part.floors[number][place] for part in parts), default=0.0)
+            floor = floors.of(number, place)
             if limit and limit < floor:
                 found.append((f"limits.{scope}.{kind.value}", limit, round(floor)))
     return found

@@ -7,7 +7,6 @@ not know the ports, so there are two answers: ``least``, had the traffic gone to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,37 +41,31 @@ class Measured:
     dropped: float = 0.0
 
 
-def measured(parts: Sequence[Part]) -> dict[str, Measured]:
-    """By lane, over all parts."""
-    found: dict[str, Measured] = {}
-    for part in parts:
-        for label, row in part.lanes.items():
-            lane = found.setdefault(label, Measured())
-            lane.over += float(row[2].sum())
-            lane.dropped += float(row[3].sum())
-    return found
+def measure(found: dict[str, Measured], part: Part) -> None:
+    """Add what the program counted in one part, by lane."""
+    for label, row in part.lanes.items():
+        lane = found.setdefault(label, Measured())
+        lane.over += float(row[2].sum())
+        lane.dropped += float(row[3].sum())
 
 
-def outcome(parts: Sequence[Part], lanes: LanesConfig) -> dict[str, LaneOutcome]:
-    """By lane, what would have been over these budgets."""
-    found: dict[str, LaneOutcome] = {}
+def play(found: dict[str, LaneOutcome], part: Part, lanes: LanesConfig) -> None:
+    """Add what would have been over these budgets in one part, by lane."""
     if not lanes.enabled:
-        return found
-    for part in parts:
-        for label, row in part.lanes.items():
-            budget = getattr(lanes, label, None)
-            if budget is None:
-                continue
-            lane = found.setdefault(label, LaneOutcome())
-            burst_s = lanes.burst_ms / 1000
-            lane.least += float(_beyond(row, budget.pps, budget.bps, burst_s).sum())
-            most = _beyond(row, budget.pps / ONE_CLASS, budget.bps / ONE_CLASS, burst_s)
-            lane.most += float(most.sum())
-            over = np.flatnonzero(most)
-            lane.seconds += len(over)
-            if len(over) and lane.first_ms is None:
-                lane.first_ms = part.at_ms + int(over[0]) * 1000
-    return found
+        return
+    for label, row in part.lanes.items():
+        budget = getattr(lanes, label, None)
+        if budget is None:
+            continue
+        lane = found.setdefault(label, LaneOutcome())
+        burst_s = lanes.burst_ms / 1000
+        lane.least += float(_beyond(row, budget.pps, budget.bps, burst_s).sum())
+        most = _beyond(row, budget.pps / ONE_CLASS, budget.bps / ONE_CLASS, burst_s)
+        lane.most += float(most.sum())
+        over = np.flatnonzero(most)
+        lane.seconds += len(over)
+        if len(over) and lane.first_ms is None:
+            lane.first_ms = part.at_ms + int(over[0]) * 1000
 
 
 def _beyond(row: Floats, pps: float, bps: float, burst_s: float) -> Floats:

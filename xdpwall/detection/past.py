@@ -128,6 +128,21 @@ class Part:
             raise ValueError(f"a part of the record cannot be read: {error}") from None
 
 
+def rows_in(raw: bytes) -> tuple[int, int]:
+    """How many sources and prefixes a packed part has, without unpacking all of it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        head = zlib.decompressobj().decompress(raw[len(_MAGIC) :], 1 << 16)
+        (size,) = struct.unpack_from("<I", head)
+        (sources, _), (prefixes, _) = json.loads(head[4 : 4 + size])["rows"]
+        return int(sources), int(prefixes)
+    except (zlib.error, struct.error, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"a part of the record cannot be read: {error}") from None
+
+
 def encode(values: Floats) -> Codes:
     """Figures of 0 or more as logarithms; below one half is 0."""
     codes = 1 + np.rint(_STEPS * np.log2(np.maximum(values, 1)))

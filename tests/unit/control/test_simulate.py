@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def parts(rig: Rig) -> list[Part]:
 
 
 def played(rig: Rig, other: Config) -> Outcome:
-    (outcome,) = simulate.play(parts(rig), [other], [])
+    (outcome,) = simulate.play(parts(rig), [other], [], (1_000, 1_000))
     return outcome
 
 
@@ -241,14 +242,20 @@ def test_lanes_of_a_lower_budget(make_rig: Callable[..., Rig], wall: FakeWall) -
     found = parts(rig)
     (label,) = found[0].lanes
     assert label == Lane.UDP.label
-    now = simulate_lanes.outcome(found, Config().lanes)[label]
-    tried = simulate_lanes.outcome(found, config(lanes={"udp": {"pps": 4_000}}).lanes)[label]
+
+    def beyond(**lanes: Any) -> dict[str, simulate_lanes.LaneOutcome]:
+        outcome: dict[str, simulate_lanes.LaneOutcome] = {}
+        for part in found:
+            simulate_lanes.play(outcome, part, config(lanes=lanes).lanes)
+        return outcome
+
+    now, tried = beyond()[label], beyond(udp={"pps": 4_000})[label]
     assert now.least == 0
     assert tried.least == pytest.approx(10 * (9_000 - 4_400), rel=0.02)
     assert tried.most == pytest.approx(10 * (9_000 - 2_200), rel=0.02)
     assert tried.seconds == 10
     assert tried.first_ms is not None
-    assert simulate_lanes.outcome(found, config(lanes={"enabled": False}).lanes) == {}
+    assert beyond(enabled=False) == {}
 
 
 # --- what is asked of it ---
@@ -319,13 +326,14 @@ def test_from_when_to_when_there_is_any(make_rig: Callable[..., Rig], wall: Fake
     record = simulate_ask.on_record(rig.paths, began_ms - 1_000, began_ms + 3_600_000)
     assert record.seen_ms == 60_000
     assert record.real_bans == 0
-    assert len(record.parts) == 1
+    (part,) = record.parts()
+    assert record.size() == (len(part.sources), len(part.prefixes))
+    floors = simulate_ask.Floors()
+    floors.take(part)
     with pytest.raises(NotFoundError) as caught:
         simulate_ask.on_record(rig.paths, began_ms + 3_600_000, began_ms + 7_200_000)
     assert simulate_ask.at(began_ms) in (caught.value.hint or "")
-    assert simulate_ask.below_floor(record.parts, config(limits=limits(udp=50))) == [
-        ("limits.source.udp", 50, 100)
-    ]
+    assert simulate_ask.below_floor(floors, config(limits=limits(udp=50))) == [("limits.source.udp", 50, 100)]
 
 
 def test_old_parts_go(make_rig: Callable[..., Rig], wall: FakeWall, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +362,8 @@ def test_a_damaged_part_is_left_out(make_rig: Callable[..., Rig], wall: FakeWall
         )
     ).result(10)
     record = simulate_ask.on_record(rig.paths, 0, 1 << 50)
-    assert (len(record.parts), record.unreadable) == (1, 1)
+    assert (len(list(record.parts())), record.unreadable) == (1, 1)
+    assert record.size()[0] > 0
 
 
 def test_no_state_file(tmp_path: Path, make_rig: Callable[..., Rig]) -> None:
@@ -366,6 +375,6 @@ def test_no_state_file(tmp_path: Path, make_rig: Callable[..., Rig]) -> None:
 
 
 def test_nothing_to_play() -> None:
-    (outcome,) = simulate.play([], [Config()], [])
+    (outcome,) = simulate.play([], [Config()], [], (0, 0))
     assert outcome.over == []
     assert np.isclose(outcome.dropped, 0)

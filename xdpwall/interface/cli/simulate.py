@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,11 @@ from xdpwall.interface.cli.ask import need_root
 from xdpwall.interface.cli.command import Settings, Verb
 from xdpwall.interface.cli.config_apply import target_of
 from xdpwall.interface.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
+    from xdpwall.control.simulate_ask import Floors, OnRecord
+    from xdpwall.detection.past import Part
 
 TOP = 20
 
@@ -80,15 +85,25 @@ def command(
     now, other = simulate_ask.other_config(base, file, assignments)
     record = simulate_ask.on_record(settings.paths, since_ms, until_ms)
     configs = [now] if not assignments and file is None else [now, other]
-    outcomes = simulate.play(record.parts, configs, record.allow)
+    lanes: list[dict[str, simulate_lanes.LaneOutcome]] = [{} for _ in configs]
+    measured: dict[str, simulate_lanes.Measured] = {}
+    floors = simulate_ask.Floors()
+
+    def also(part: Part) -> None:
+        simulate_lanes.measure(measured, part)
+        floors.take(part)
+        for found, config in zip(lanes, configs, strict=True):
+            simulate_lanes.play(found, part, config.lanes)
+
+    outcomes = simulate.play(record.parts(), configs, record.allow, record.size(), also)
     answer = simulate_show.Answer(
         asked=(since_ms, until_ms),
         record=record,
         names=("in force", " ".join([*([str(file)] if file else []), *assignments]))[: len(configs)],
         outcomes=outcomes,
-        lanes=[simulate_lanes.outcome(record.parts, config.lanes) for config in configs],
-        measured=simulate_lanes.measured(record.parts),
-        notes=_notes(record, configs),
+        lanes=lanes,
+        measured=measured,
+        notes=_notes(record, configs, floors),
         top=top,
     )
     if settings.json:
@@ -97,7 +112,7 @@ def command(
         simulate_show.show(answer)
 
 
-def _notes(record: Any, configs: list[Any]) -> list[str]:
+def _notes(record: OnRecord, configs: list[Config], floors: Floors) -> list[str]:
     """What keeps the answer from being the whole truth."""
     from xdpwall.control import simulate_ask
 
@@ -105,7 +120,7 @@ def _notes(record: Any, configs: list[Any]) -> list[str]:
     asked = record.seen_ms
     if record.unreadable:
         notes.append(f"{record.unreadable} minutes of the record cannot be read, and are left out")
-    for key, limit, floor in simulate_ask.below_floor(record.parts, configs[-1]):
+    for key, limit, floor in simulate_ask.below_floor(floors, configs[-1]):
         notes.append(f"{key} = {limit}: only sources from {floor} on are on record, so this is a lower bound")
     ignored = simulate_ask.not_simulated(configs[0], configs[-1])
     if ignored:

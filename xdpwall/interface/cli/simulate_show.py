@@ -51,7 +51,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
             "from_ms": record.whole[0],
             "to_ms": record.whole[1],
             "seen_ms": record.seen_ms,
-            "minutes_near_a_limit": len(record.parts),
+            "minutes_near_a_limit": len(record.packed),
             "real_bans": record.real_bans,
             "unreadable": record.unreadable,
         },
@@ -156,7 +156,7 @@ def _head(answer: Answer) -> None:
     say(f"record: {at(record.spans[0][0])} to {at(record.spans[-1][1])}, {seen} of the {asked} asked for")
     if record.spans[0][0] > answer.asked[0] + 60_000:
         note(f"note: there is no record before {at(record.whole[0])}")
-    say(f"{plural(len(record.parts), 'minute')} in which a source or lane came near a limit\n")
+    say(f"{plural(len(record.packed), 'minute')} in which a source or lane came near a limit\n")
 
 
 def _show_lanes(answer: Answer) -> None:
