@@ -299,6 +299,23 @@ def test_how_it_stands() -> None:
     assert (all(stages.values()), unlisted) == (True, [])
 
 
+def test_a_load_is_no_exchange() -> None:
+    """Who holds the wall open over a load must not take its new program for somebody else's."""
+    with scene() as place:
+        place.load(lean())
+        with place.inside(), place.open() as wall:
+            (before,) = wall.vitals.standings()
+            place.load(lean(checks={"malformed": False}))
+            (after,) = wall.vitals.standings()
+            place.pins.unfinished.mkdir()
+            (during,) = wall.vitals.standings()
+            place.pins.unfinished.rmdir()
+    assert before.loaded is not None
+    assert after.loaded is not None
+    assert before.pinned_tag != after.pinned_tag == after.loaded.tag
+    assert during.loaded is None
+
+
 def test_figures(probe: Probe) -> None:
     vitals = probe.wall.vitals
     before = vitals.counted()

@@ -22,6 +22,7 @@ class FakeVitals:
     def __init__(self, wall: FakeWall) -> None:
         self._wall = wall
         self.stands: list[Standing] | None = None
+        self.at_work = False
         self.stage_programs: dict[str, int] = {"over (stages)": 51}
         self.lost_entries: list[str] = []
         self.unsound = Soundness()
@@ -58,6 +59,10 @@ class FakeVitals:
             )
             for state in self._wall.interfaces()
         ]
+
+    def loading(self) -> bool:
+        """See :class:`Vitals`."""
+        return self.at_work
 
     def stages(self) -> Mapping[str, int]:
         """See :class:`Vitals`."""

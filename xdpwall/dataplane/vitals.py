@@ -68,6 +68,9 @@ class Vitals(Protocol):
     def standings(self) -> list[Standing]:
         """How the wall stands on each interface."""
 
+    def loading(self) -> bool:
+        """Whether a load is putting its programs in place, or was cut short while it did."""
+
     def stages(self) -> Mapping[str, int]:
         """Programs that the wall goes on in: id by name, 0 for none. Empty where there are to be none."""
 

@@ -67,7 +67,8 @@ class WallVitals:
         self._audits = tuple(self._audit(version) for version in (4, 6))
         self._gate_sum = 0
         self._ages_sum: int | None = None
-        self._notes = loaded.programs(parts.paths, parts.meta.loaded_ms)
+        self._notes: Mapping[str, standing.Loaded] = {}
+        self._noted_ms = 0
 
     def _audit(self, version: int) -> ExactAudit:
         array, stem = self._parts.array, f"ban{version}"
@@ -82,10 +83,22 @@ class WallVitals:
 
     def standings(self) -> list[Standing]:
         """See :class:`Vitals`."""
+        parts, notes = self._parts, self._loaded()
+        return standing.standings(parts.pins, parts.table.entries(), notes, listens=self._listens)
+
+    def _loaded(self) -> Mapping[str, standing.Loaded]:
+        """What the last load put where. Nothing while one is at work: it writes that down at its end."""
         parts = self._parts
-        if not self._notes:  # written a moment after the wall can be opened
-            self._notes = loaded.programs(parts.paths, parts.meta.loaded_ms)
-        return standing.standings(parts.pins, parts.table.entries(), self._notes, listens=self._listens)
+        if self.loading():
+            return {}
+        loaded_ms = layout.META.unpack_from(parts.array("meta").memory)[2]
+        if not self._notes or loaded_ms != self._noted_ms:
+            self._notes, self._noted_ms = loaded.programs(parts.paths, loaded_ms), loaded_ms
+        return self._notes
+
+    def loading(self) -> bool:
+        """See :class:`Vitals`."""
+        return self._parts.pins.unfinished.exists()
 
     def stages(self) -> Mapping[str, int]:
         """See :class:`Vitals`."""
