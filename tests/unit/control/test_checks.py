@@ -408,6 +408,17 @@ def test_found_twice_before_it_is_told(watch: Watch) -> None:
     assert watch.texts("mtu") == ""
 
 
+def test_a_load_at_work_is_not_judged(watch: Watch) -> None:
+    good = watch.wall.vitals.standings()[0]
+    watch.wall.vitals.at_work = True
+    watch.wall.vitals.stands = [replace(good, pinned_tag="other", loaded=Loaded(good.tag, 1500))]
+    watch.seconds(6)
+    assert watch.texts("program") == ""
+    watch.rig.engine.health.set("load", "it was cut short")
+    watch.seconds(4)
+    assert "its tag is other" in watch.texts("program")
+
+
 def test_repairs(watch: Watch) -> None:
     good = watch.wall.vitals.standings()[0]
     watch.wall.vitals.stands = [replace(good, kernel_mode="generic", egress=(), egress_pinned=4)]

@@ -115,6 +115,8 @@ class SelfCheck:
     # --- where it stands ---
 
     def _look_at_place(self, wall: Dataplane) -> None:
+        if wall.vitals.loading() and "load" not in self._health.wrong():
+            return  # programs come one by one, and which they are is written down at the end
         off = wall.off() is not None
         # While another configuration is loaded, what ours wants says nothing of what should be there.
         lanes = self._engine.config.lanes.enabled and "digest" not in self._health.wrong()
