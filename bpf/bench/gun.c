@@ -29,8 +29,16 @@ struct plan {
     u32 count;  /* length of the list */
     u32 sum;    /* IPv4: one's complement sum of the header's other words, as they lie in memory */
     u32 tally;  /* 1: count what each source of the list sends */
+    u32 anew;   /* 1: the program under test writes into its packets, and they come back: write each one anew */
+    u32 unused;
 };
 BPF_F_TABLE("array", u32, struct plan, plan, 1, MMAP);
+
+/* Key 0: the head of the frame, as it is sent while plan.anew is 1. Python writes it before a run. */
+struct head {
+    u64 words[9];
+};
+BPF_F_TABLE("array", u32, struct head, heads, 1, MMAP);
 
 /* Key: number in the list. Value: packets sent, while plan.tally is 1. */
 BPF_F_TABLE("array", u32, u64, tally, 4096, MMAP);
@@ -65,6 +73,12 @@ INLINE int change_source(struct xdp_md *ctx)
     struct plan *to = plan.lookup(&zero);
     if (!to || data + 54 > end)
         return 0;
+    if (to->anew) {
+        struct head *head = heads.lookup(&zero);
+        if (!head || data + sizeof(*head) > end)
+            return 0;
+        *(struct head *)data = *head;
+    }
     u64 random = next_random(to);
     u32 is_listed = (random & 0xffff) < to->listed;
     u32 number = ((random >> 32) * to->count) >> 32;

@@ -24,7 +24,8 @@ from xdpwall.lab import namespaces, network, pusher
 from xdpwall.lab.flood import flood_cpu
 from xdpwall.lab.topology import Lab
 
-_PLAN = struct.Struct("<QIIII")
+_PLAN = struct.Struct("<QIIIIII")
+_HEAD_BYTES = 72
 _SEED = 0x5DEECE66D
 _BATCH = 64
 _SETTLE_SECONDS = 0.5
@@ -75,6 +76,7 @@ class Gun:
         self._module = compiler.compile_source(source.bpf_folder() / "bench" / "gun.c")
         self._plan = mmap.mmap(self._module.map_fd("plan"), mmap.PAGESIZE)
         self._tally = mmap.mmap(self._module.map_fd("tally"), TALLIES * 8)
+        self._heads = mmap.mmap(self._module.map_fd("heads"), mmap.PAGESIZE)
         self._push = sys_bpf.prog_load(self._module.program("push"), "bench_push")
         self._spoof = sys_bpf.prog_load(self._module.program("spoof"), "bench_spoof")
         # A program that is attached somewhere stays in the kernel's table of XDP programs: no wait at each run.
@@ -93,8 +95,8 @@ class Gun:
     ) -> None:
         for fd in (*self._parked, self._push, self._spoof):
             os.close(fd)
-        self._plan.close()
-        self._tally.close()
+        for mapped in (self._plan, self._tally, self._heads):
+            mapped.close()
         self._module.close()
 
     def live(self, lab: Lab, traffic: Traffic, packets: int, *, tally: bool = False) -> Shot:
@@ -156,8 +158,10 @@ class Gun:
         traffic = frame.traffic
         (self._random,) = struct.unpack_from("<Q", self._plan)
         random = self._random or _SEED
+        many = max(1, traffic.sources)
+        self._heads[:_HEAD_BYTES] = frame.data.ljust(_HEAD_BYTES, b"\0")[:_HEAD_BYTES]
         _PLAN.pack_into(
-            self._plan, 0, random, traffic.listed_of_65536, max(1, traffic.sources), frame.sum, int(tally)
+            self._plan, 0, random, traffic.listed_of_65536, many, frame.sum, int(tally), int(traffic.syn), 0
         )
 
 

@@ -23,6 +23,7 @@ Job = Literal[
     "pass-100k",
     "known-1k",
     "rules",
+    "cookies",
 ]
 
 FEW, MANY = 1_000, 100_000
@@ -40,6 +41,7 @@ WALLS: dict[str, WallPlan] = {
     "open": WallPlan(config=ALL_LANES_OPEN, pass_is_drop=True),
     "known": WallPlan(flows=FEW, pass_is_drop=True),
     "rules": WallPlan(rules=PLACES),
+    "cookies": WallPlan(cookies=True),
 }
 """Everything that is on by default is on in each of them."""
 
@@ -74,6 +76,7 @@ class Row:
 
 def _of(family: Family) -> list[Row]:
     few, many, spoofed = Traffic(family, FEW), Traffic(family, MANY), Traffic(family)
+    requests = Traffic(family, tcp=True, syn=True)
     few_tcp, many_tcp = Traffic(family, FEW, tcp=True), Traffic(family, MANY, tcp=True)
     return [
         Row("bare", family, "bare XDP_DROP", few, program="bare_drop"),
@@ -92,6 +95,7 @@ def _of(family: Family) -> list[Row]:
             "rules",
             fate=Reason.FINGERPRINT,
         ),
+        Row("cookies", family, "SYN flood, cookies sent", requests, "cookies", fate=Reason.COOKIE_SENT),
         Row("known-1k", family, "over budget, 1,000 known flows", few_tcp, "known", fate=Reason.PASS_FLOW),
     ]
 

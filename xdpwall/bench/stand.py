@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from xdpwall import fingerprint
@@ -25,6 +27,7 @@ from xdpwall.dataplane.module import CompiledModule
 from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.stages import Stages
 from xdpwall.dataplane.wall import Wall
+from xdpwall.errors import LabError
 from xdpwall.fingerprint import Pattern, Rule
 from xdpwall.lab import namespaces
 from xdpwall.lab.topology import Lab
@@ -43,6 +46,7 @@ class WallPlan:
         bans: how many sources of each family are banned, from the head of the list of sources.
         flows: with how many sources of each family this host has a TCP connection, likewise.
         rules: how many fingerprint rules stand in the lane of UDP; only the last of them matches what is sent.
+        cookies: somebody listens, and requests over budget are answered with SYN cookies.
         pass_is_drop: packets that it lets pass are dropped right behind its last instruction.
     """
 
@@ -50,6 +54,7 @@ class WallPlan:
     bans: int = 0
     flows: int = 0
     rules: int = 0
+    cookies: bool = False
     pass_is_drop: bool = False
 
 
@@ -69,6 +74,8 @@ class LoadedWall:
                 self.ban(family, plan.bans)
                 self.wall.note_flows(flows(self.lab.wall_links[0], family, plan.flows))
             self._make_rules(plan.rules)
+            if plan.cookies:
+                self._send_cookies()
             if plan.pass_is_drop:
                 self._swap()
             self.program = self.wall.program_fd(self.ifname)
@@ -89,6 +96,28 @@ class LoadedWall:
         """Ban the first sources of the list for an hour."""
         if count:
             self.wall.bans.put_many((prefix, _HOUR_MS) for prefix in sources(family, count))
+
+    def _send_cookies(self) -> None:
+        """Let the stack of the wall's namespace send one of each family: from those the program learns its answers."""
+
+        def listen() -> socket.socket:
+            for name in ("tcp_syncookies", "tcp_timestamps"):
+                Path("/proc/sys/net/ipv4", name).write_text("2", encoding="ascii")
+            return socket.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True)
+
+        def ask() -> None:
+            for address in (self.lab.server4, self.lab.server6):
+                socket.create_connection((address, PORT), timeout=10).close()
+
+        server = namespaces.inside(self.lab.namespace("wall"), listen)
+        self._stack.callback(server.close)
+        self.wall.set_ports({PORT}, ())
+        if not self.wall.set_cookies(True):
+            raise LabError(
+                "this kernel makes no SYN cookies for XDP",
+                hint="Linux 6.0 or later; leave the row out with --only",
+            )
+        namespaces.inside(self.lab.namespace("net"), ask)
 
     def _make_rules(self, count: int) -> None:
         """Each compares all that a real one may: the target port, and 32 bytes of the tail that all packets share."""

@@ -17,6 +17,8 @@ Family = Literal[4, 6]
 
 _UDP, _TCP = 17, 6
 PORT, _PEER_PORT = 443, 40_000
+_SYN_OPTIONS = b"\x02\x04\x05\xb4\x04\x02\x08\x0a\x01\x02\x03\x04\0\0\0\0\x01\x03\x03\x07"
+"""Segment size, SACK, time stamp, window scale."""
 _SHORTEST = 60
 """Bytes of Ethernet's shortest frame, without its check sum: small packets are what hurts."""
 
@@ -30,12 +32,14 @@ class Traffic:
         sources: length of the list of sources; 0: every packet has a random one.
         listed: share of packets whose source is of the list, the others have a random one.
         tcp: TCP with ACK; UDP otherwise.
+        syn: with ``tcp``: requests for a connection, with the options that Linux sends.
     """
 
     family: Family
     sources: int = 0
     listed: float = 1.0
     tcp: bool = False
+    syn: bool = False
 
     @property
     def listed_of_65536(self) -> int:
@@ -97,6 +101,12 @@ class Frame:
 
     @property
     def _transport(self) -> bytes:
+        if self.traffic.syn:
+            words = len(_SYN_OPTIONS) // 4 + 5
+            return (
+                struct.pack(">HHIIHHHH", _PEER_PORT, PORT, 1, 0, words << 12 | 0x02, 64_240, 0, 0)
+                + _SYN_OPTIONS
+            )
         if self.traffic.tcp:
             return struct.pack(">HHIIHHHH", _PEER_PORT, PORT, 1, 1, 5 << 12 | 0x10, 64_240, 0, 0)
         # No check sum: IPv4 allows it, and for IPv6 nobody on the way looks.
