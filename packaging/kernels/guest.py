@@ -25,7 +25,7 @@ from card import run
 
 HERE = Path(__file__).parent
 INSTANCE = ("--instance", "guest")
-LIMIT_PPS = 100
+LIMIT_PPS = 250
 """Of a source. Far below what arrives even on a slow emulator."""
 LOOK_S = 8.0
 
