@@ -155,6 +155,7 @@ def test_the_controller_while_it_writes_the_record(
             )
             with (walled.folder / "controller.log").open("ab") as log:
                 process = walled.popen_in("wall", argv, stdout=log, stderr=log)
+            wait_for(lambda process=process: process.poll() is not None or alive(walled), "it is up, or dead")  # type: ignore[misc]
             for address in hostile[20:]:
                 if process.poll() is not None:
                     break
