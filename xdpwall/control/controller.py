@@ -338,8 +338,11 @@ def give_memory_back() -> None:
 
 
 def pins_fingerprint(folder: Path) -> Hashable:
-    """Which objects are pinned: a load or unload changes the inodes."""
-    found = []
+    """Which objects are pinned: a load or unload changes the inodes, and the end of a load takes its mark away.
+
+    Without the mark, a wall that is opened in the middle of a load would go by what the load before wrote down.
+    """
+    found = [("unfinished", "", int((folder / "unfinished").exists()))]
     for part in ("maps", "programs"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found += [(part, entry.name, entry.stat().st_ino) for entry in (folder / part).iterdir()]
