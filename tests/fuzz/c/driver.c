@@ -103,7 +103,7 @@ static void send_answer(const struct packet *p)
     o.verdict = run.verdict;
     if (error || run.verdict != 0xffffffff || run.size != answer.size || memcmp(run.data, answer.data, answer.size))
         finding("egress", &answer, &o, "error %d", error);
-    if (memcmp(was, column, sizeof(was)))
+    if (memcmp(was, column, sizeof(was)) || memcmp(would_was, would, sizeof(would_was)))
         finding("egress-counts", &answer, &o, "a verdict was counted");
 }
 
@@ -141,7 +141,7 @@ static void drain(const struct packet *p)
         const u8 *record = ring.data + (at & ring.mask);
         u32 length = *(const volatile u32 *)record & 0x3fffffff;
         u16 captured = *(const u16 *)(record + 8 + 12);
-        u8 reason = record[8 + 14], lane = record[8 + 15];
+        u8 reason = record[8 + 14] & 0x7f /* without WOULD_DROP */, lane = record[8 + 15];
         if ((int)length != sample_size || reason >= reasons.used || lane >= LANE_SLOTS || captured > 168) {
             finding("sample", p, &o, "length %u, reason %u, lane %u, captured %u", length, reason, lane, captured);
             *ring.consumer = end;
@@ -263,6 +263,9 @@ int main(int argc, char **argv)
     lane_cpus = need_array("lane_cpus");
     column = (struct count *)verdicts->memory + (size_t)set.cpu * INTERFACES * REASON_SLOTS;
     memcpy(was, column, sizeof(was));
+    would_drop = need_array("would_drop");
+    would = (struct count *)would_drop->memory + (size_t)set.cpu * INTERFACES * REASON_SLOTS;
+    memcpy(would_was, would, sizeof(would_was));
     struct outcome ignored;
     read_lanes(&ignored);
     __sanitizer_set_death_callback(last_words);

@@ -40,8 +40,10 @@ struct outcome {
 };
 
 static struct array *verdicts, *lane_cpus;
+static struct array *would_drop;
 static struct count *column; /* of this CPU and interface */
-static struct count was[REASON_SLOTS];
+static struct count *would;  /* the same of what would be dropped, where that is only observed */
+static struct count was[REASON_SLOTS], would_was[REASON_SLOTS];
 static u64 judged, judged_bytes, findings, echoes, answers_seen;
 static struct run run;
 static const char *reproducers = ".";
@@ -237,6 +239,16 @@ static int judge(const struct packet *p, struct outcome *o)
             finding("bytes", p, o, "%llu counted", (unsigned long long)(column[i].bytes - was[i].bytes));
         was[i] = column[i];
     }
+    for (u32 i = 0; set.observe && i < REASON_SLOTS; i++) {
+        u64 packets = would[i].packets - would_was[i].packets;
+        if (!packets)
+            continue;
+        moved += packets;
+        o->reason = i;
+        if (would[i].bytes - would_was[i].bytes != p->size || reasons.passes >> i & 1)
+            finding("would-drop", p, o, "%llu bytes", (unsigned long long)(would[i].bytes - would_was[i].bytes));
+        would_was[i] = would[i];
+    }
     judged++;
     judged_bytes += p->size;
     if (moved != 1 || o->reason >= reasons.used) {
@@ -287,15 +299,18 @@ static void check_answer(const struct packet *p, const struct outcome *o, u64 li
 static void check_whole(const struct packet *p)
 {
     struct outcome o = {.reason = 0};
-    struct count *all = (struct count *)verdicts->memory;
     static u64 others;
-    u64 packets = 0, bytes = 0, elsewhere = 0, total = verdicts->size / sizeof(*all);
-    for (u64 i = 0; i < total; i++) {
-        if (&all[i] >= column && &all[i] < column + REASON_SLOTS) {
-            packets += all[i].packets;
-            bytes += all[i].bytes;
-        } else {
-            elsewhere += all[i].packets + all[i].bytes;
+    u64 packets = 0, bytes = 0, elsewhere = 0;
+    for (int map = 0; map < 2; map++) {
+        struct array *array = map ? would_drop : verdicts;
+        struct count *all = (struct count *)array->memory, *ours = map ? would : column;
+        for (u64 i = 0; i < array->size / sizeof(*all); i++) {
+            if (&all[i] >= ours && &all[i] < ours + REASON_SLOTS) {
+                packets += all[i].packets;
+                bytes += all[i].bytes;
+            } else {
+                elsewhere += all[i].packets + all[i].bytes;
+            }
         }
     }
     static u64 packets_before, bytes_before;
