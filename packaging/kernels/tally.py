@@ -18,12 +18,14 @@ _outcomes: dict[str, Counter[str]] = {}
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Set-up, call and tear-down of each test."""
+    """Set-up, call and tear-down of each test. The first failure is told at once: the rest may take an hour."""
     file = report.location[0]
     _seconds[file] += report.duration
     known = _outcomes.setdefault(file, Counter())
     if report.when == "call" or report.outcome != "passed":
         known[report.outcome] += 1
+    if report.outcome == "failed" and known["failed"] == 1:
+        print(f"\n{report.nodeid}\n{report.longreprtext}", flush=True)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
