@@ -2,11 +2,12 @@
 """The system test, inside a booted systemd: install, start, flood, break, upgrade, purge; one row of figures for each.
 
 python inside.py FOLDER    FOLDER holds old.deb, new.deb and layout.deb, and takes table.md and result
+
+It runs twice: the machine is turned off and on in the middle (see reboot.py).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -14,96 +15,41 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import reboot
 import wire
-
-CONFIG = Path("/etc/xdpwall/xdpwall.toml")
-PINS = Path("/sys/fs/bpf/xdpwall/default")
-GOOD = 'interfaces = ["wan"]\n\n[bans]\ntime = "1h"\n'
-BANS = 1_001
-"""1,000 single addresses and one prefix."""
-
-
-class TestError(Exception):
-    """Something is not as it must be."""
-
-
-def run(*argv: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, input=text)
-    if check and done.returncode:
-        raise TestError(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done
-
-
-def must(what: str, holds: object) -> None:
-    """Fail unless it holds."""
-    if not holds:
-        raise TestError(what)
-
-
-def wait(what: str, condition: Callable[[], object], seconds: float = 40.0) -> float:
-    """Wait for it; gives how many milliseconds that took."""
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > seconds:
-            raise TestError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
-    return (time.monotonic() - start) * 1000
-
-
-def status() -> dict[str, Any]:
-    """`xdpwall status -o json`."""
-    found: dict[str, Any] = json.loads(run("xdpwall", "status", "-o", "json").stdout)
-    return found
-
-
-def property_of(unit: str, name: str) -> str:
-    """A property of a unit."""
-    return run("systemctl", "show", "-P", name, unit).stdout.strip()
-
-
-def main_pid() -> int:
-    """The controller's process."""
-    return int(property_of("xdpwall.service", "MainPID"))
-
-
-def answers(other_than: int = 0) -> bool:
-    """Whether a controller answers, and is another process than the one named."""
-    if main_pid() in (0, other_than):
-        return False
-    done = run("xdpwall", "status", "-o", "json", check=False)
-    return done.returncode == 0 and bool(json.loads(done.stdout)["controller"]["running"])
-
-
-def attached() -> bool:
-    """Whether an XDP program is on the interface, asked of the kernel."""
-    return "prog/xdp" in run("ip", "-d", "link", "show", "wan").stdout
-
-
-def plug_in() -> None:
-    """A fresh wire between the guarded host and the attacker."""
-    run("ip", "link", "add", "wan", "type", "veth", "peer", "name", "att", "netns", "attacker")
-    run("ip", "addr", "add", f"{wire.TARGET}/24", "dev", "wan")
-    run("ip", "link", "set", "wan", "up")
-    run("ip", "-n", "attacker", "link", "set", "att", "up")
+from host import (
+    BANS,
+    CONFIG,
+    GOOD,
+    PINS,
+    TestError,
+    answers,
+    attached,
+    held,
+    in_journal,
+    main_pid,
+    must,
+    plug_in,
+    property_of,
+    run,
+    status,
+    wait,
+    wait_for,
+)
 
 
 class Test:
     """The table, and what stands on the wire."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, said: reboot.Said) -> None:
         self.folder = folder
-        self.rows: list[str] = []
-        self.notes: list[str] = []
-        run("ip", "netns", "add", "attacker")
-        plug_in()
+        self.rows, self.notes = said
         # Somebody listens: packets to a closed port have a budget of their own, a small one.
         self.listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.listener.bind((wire.TARGET, wire.PORT))
@@ -140,7 +86,7 @@ class Test:
         yield said
         after = self.figures()
         sent, leaked, honest, arrived = (b - a for a, b in zip(before, after, strict=True))
-        kept = "-" if bans is None else str(sum(status()["bans"][kind] for kind in ("exact", "prefix")))
+        kept = "-" if bans is None else str(held())
         lost = max(0, honest - arrived)
         recover, remark = [*said, "-", ""][:2] if said else ("-", "")
         self.rows.append(
@@ -202,13 +148,6 @@ def start(test: Test) -> None:
         row.append(f"{took:.0f}")
 
 
-def wait_for(action: Callable[[], object]) -> float:
-    """How many milliseconds an action took."""
-    started = time.monotonic()
-    action()
-    return (time.monotonic() - started) * 1000
-
-
 def flood(test: Test) -> None:
     """A source that nobody banned sends above its limit: the controller, which is not root, bans it."""
     with test.event("flood of a new source: it is banned", losses=True, bans=BANS + 1) as row:
@@ -216,7 +155,9 @@ def flood(test: Test) -> None:
         took = wait("the new source is banned", lambda: banned(wire.NEWCOMER))
         test.sent[3] = 0
         row += [f"{took:.0f}", f"{test.sent[2]} sent, {test.behind.newcomer} passed before the limit"]
+    wait("the journal finds the ban by its source", lambda: in_journal(EVENT="ban", SOURCE=wire.NEWCOMER))
     run("xdpwall", "ban", "del", wire.NEWCOMER)
+    wait("and what the operator did", lambda: in_journal(EVENT="operator unban", SOURCE=wire.NEWCOMER))
 
 
 def cookies(test: Test) -> None:
@@ -231,6 +172,8 @@ def cookies(test: Test) -> None:
         took = wait("cookies are on", lambda: setting.read_text().strip() == "2")
         row += [f"{took:.0f}", f"net.ipv4.tcp_syncookies from {before} to 2"]
         time.sleep(1.0)
+        wait("the journal has the incident", lambda: in_journal(EVENT="incident"))
+        must("and names it", all("XDPWALL_INCIDENT" in line for line in in_journal(EVENT="incident")))
         test.sent[3] = 0
     run("systemctl", "stop", "xdpwall")
     must("it is put back", setting.read_text().strip() == before)
@@ -306,7 +249,7 @@ def upgrade_layout(test: Test) -> None:
         old = main_pid()
         run("dpkg", "-i", str(test.folder / "layout.deb"))
         took = wait("the new one answers", lambda: answers(old))
-        wait("the bans are back", lambda: sum(status()["bans"][kind] for kind in ("exact", "prefix")) == BANS)
+        wait("the bans are back", lambda: held() == BANS)
         row += [f"{took:.0f}", "leaked while it was down"]
     with test.event("after it"):
         time.sleep(1.0)
@@ -336,7 +279,7 @@ def down_and_up(test: Test) -> None:
         must("the wall is down", not attached() and not PINS.exists())
         must("the controller stopped with it", property_of("xdpwall.service", "ActiveState") == "inactive")
         took = wait_for(lambda: run("systemctl", "start", "xdpwall"))
-        wait("the bans are back", lambda: sum(status()["bans"][kind] for kind in ("exact", "prefix")) == BANS)
+        wait("the bans are back", lambda: held() == BANS)
         row += [f"{took:.0f}", "leaked while it was down"]
     with test.event("after it"):
         time.sleep(1.0)
@@ -356,26 +299,29 @@ def purge(test: Test) -> None:
     must("no unit is left", property_of("xdpwall.service", "LoadState") == "not-found")
 
 
+FIRST = (
+    install,
+    start,
+    flood,
+    cookies,
+    break_it,
+    reload,
+    upgrade,
+    upgrade_layout,
+    replug,
+    down_and_up,
+)
+
+
 def main(folder: Path) -> None:
     """Run everything; the first failure ends it."""
-    test = Test(folder)
+    again = reboot.said_before(folder)
+    test = Test(folder, again or ([], []))
     result = "failed"
     try:
-        for part in (
-            install,
-            start,
-            flood,
-            cookies,
-            break_it,
-            reload,
-            upgrade,
-            upgrade_layout,
-            replug,
-            down_and_up,
-            purge,
-        ):
+        for part in (*FIRST, reboot.before) if again is None else (reboot.after, purge):
             part(test)
-        result = "passed"
+        result = "passed" if again else "again"
     except Exception as error:  # noqa: BLE001 - shown whole, and the run has failed
         print(error if isinstance(error, TestError) else traceback.format_exc(), flush=True)
         journal = run("journalctl", "-b", "--no-pager", "-n", "60", "-u", "xdpwall*", check=False).stdout
@@ -383,9 +329,7 @@ def main(folder: Path) -> None:
         owned = [
             "/var/lib/xdpwall/default",
             "/run/xdpwall/default",
-            str(PINS.parent),
-            str(PINS),
-            str(PINS / "maps"),
+            *map(str, (PINS.parent, PINS, PINS / "maps")),
         ]
         print(run("ls", "-ld", *owned, check=False).stdout, flush=True)
     finally:
