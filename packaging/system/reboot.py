@@ -41,8 +41,8 @@ def after(test: Any) -> None:
     must(f"the wall went up before the network was online: {up} and {online}", 0 < up <= online)
     must("the wall is on its interface", attached())
     began = int(run("systemctl", "show", "-P", "UserspaceTimestampMonotonic").stdout)
-    # A flood has begun already. Bans are in the record, and it is the controller who brings them back. The service behind
-    # the wall began to listen with this test: until the controller has looked, that port has the budget of closed ones.
+    # A flood has begun already. Bans are in the record, and it is the controller who brings them back. The service
+    # behind the wall began to listen with this test: until the controller has looked, its port counts as closed.
     with test.event("machine off and on, nobody acts", leaks=True) as row:
         wait("the controller answers", answers)
         wait("the bans are back", lambda: held() == BANS)
