@@ -207,8 +207,8 @@ def _meter(
     ages = [(snapshot.now_tick - int(row)) & 0xFFFFFFFF for row in (*rows["first"], *rows["last"])]
     found["first_seen_ms"] = max(ages) * 1000 // snapshot.tick_hz
     found["last_seen_ms"] = min(ages) * 1000 // snapshot.tick_hz
-    # Each CPU has buckets of its own; the emptiest says what the next packet may meet. They fill with the next packet. What
-    # is kept for known flows lies below (bpf/reserve.h), and is nothing to a packet that is of none.
+    # Each CPU has buckets of its own; the emptiest says what the next packet may meet. They fill with the next packet.
+    # What is kept for known flows lies below (bpf/reserve.h), and is nothing to a packet that is of none.
     quiet = [(snapshot.now_tick - int(last)) & 0xFFFFFFFF for last in rows["last"]]
     found["left_percent"] = {
         name: min(
