@@ -130,6 +130,13 @@ class BansConfig(Section):
         le=10_000_000,
         description="No more automatic bans than this in a minute: a brake should a threshold be set badly.",
     )
+    known_percent: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="Of the sources that this host talks to, no more than this share is banned automatically in an hour,"
+        " but three may be. 0 bans none of them.",
+    )
     collapse_sources: int = Field(
         default=32,
         ge=0,

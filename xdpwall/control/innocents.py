@@ -17,12 +17,14 @@ from threading import Thread
 import numpy as np
 
 from xdpwall.clock import Clock
+from xdpwall.config import Config
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.health import Health
 from xdpwall.control.logs import Throttle
 from xdpwall.dataplane.interface import Dataplane, Flow
 from xdpwall.dataplane.keys import source_key, source_prefix
 from xdpwall.dataplane.tcp_sockets import MOST_PEERS, Connection, connections
+from xdpwall.detection.blast import BlastRadius
 from xdpwall.detection.detector import Detector
 from xdpwall.detection.finding import Finding, Scope
 from xdpwall.detection.innocence import Innocence, Own
@@ -84,6 +86,9 @@ class Innocents:
         self._read = read or read_connections
         self._submit = submit or _in_thread
         self._innocence = Innocence()
+        self.blast = BlastRadius()
+        """How many of those whom this host talks to may be banned."""
+        self._radius_told = False
         self._running: Future[Reading] | None = None
         self._before: Reading | None = None
         self._next_ns = 0
@@ -99,9 +104,10 @@ class Innocents:
         """Findings that were held back since start."""
         return self._innocence.spared
 
-    def lapse_after(self, milliseconds: int) -> None:
-        """For how long a source stays known after its last flow."""
-        self._innocence.lapse_ns = milliseconds * 1_000_000
+    def configure(self, config: Config) -> None:
+        """Put another config in force: how long a source stays known after its last flow, how many may be banned."""
+        self._innocence.lapse_ns = config.proof.source_ms * 1_000_000
+        self.blast.percent = config.bans.known_percent
 
     def screen(
         self, wall: Dataplane, findings: list[Finding], rates: Rates | None, detector: Detector
@@ -190,7 +196,11 @@ class Innocents:
         self, wall: Dataplane, known: Callable[[Keys], Mask], detector: Detector, now_ns: int
     ) -> list[Finding]:
         own = self._own()
-        review = self._innocence.review(detector.over, known, own, now_ns)
+        known_now = len(self._peers())
+        room = self.blast.room(known_now, now_ns)
+        review = self._innocence.review(detector.over, known, own, now_ns, room=room)
+        self.blast.took(len(review.guilty), now_ns)
+        self._tell_radius(review.too_many, known_now)
         if review.unknown:
             detector.release(review.unknown)
         for finding in review.guilty:
@@ -203,6 +213,20 @@ class Innocents:
             wall.bar(self._innocence.keys.tolist())
         self._tell(now_ns)
         return review.guilty
+
+    def _tell_radius(self, too_many: list[Finding], known: int) -> None:
+        """Once for each time that it is reached: it goes into the history, and into an open incident's actions."""
+        text = (
+            f"{len(too_many)} sources that this host talks to ({too_many[0].prefix}, ...) would be banned, beyond"
+            f" bans.known_percent ({self.blast.percent} % of {known} in an hour): only their excess is dropped;"
+            " `xdpwall ban add` bans them"
+            if too_many
+            else None
+        )
+        if text and not self._radius_told:
+            self._record(Changes(events=(Event(self._clock.wall_ms(), "spared", None, "auto", text),)))
+        self._radius_told = bool(text)
+        self._health.put("blast radius", text)
 
     def _tell(self, now_ns: int) -> None:
         held = self._innocence.findings

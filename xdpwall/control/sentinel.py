@@ -115,7 +115,7 @@ class Sentinel:
             peers=lambda: no_keys() if sockets is None else sockets.peers,
             spared=self._spared,
         )
-        self.innocents.lapse_after(self._config.proof.source_ms)
+        self.innocents.configure(self._config)
 
     def knows(self, wall: Dataplane, keys: Keys) -> Mask:
         """Which of these sources this host talks to.
@@ -131,7 +131,7 @@ class Sentinel:
         """Put another config in force."""
         self._config = config
         if self.innocents is not None:
-            self.innocents.lapse_after(config.proof.source_ms)
+            self.innocents.configure(config)
         self._detector.set_limits(*limits(config))
         self._policy.set_rules(rules(config))
 

@@ -139,7 +139,7 @@ class Run:
             read=lambda _: Reading(frozenset(), {}),  # connections of then cannot be asked any more
             submit=_at_once,
         )
-        self._sentinel.innocents.lapse_after(config.proof.source_ms)
+        self._sentinel.innocents.configure(config)
         self._standing = PrefixSet()
         self._looks = 0
         self._fill: dict[int, Floats] = {}

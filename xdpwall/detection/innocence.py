@@ -61,10 +61,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What became of findings that were held back: guilty ones, and those that are not known any more."""
+    """What became of findings that were held back: guilty ones, and those that are not known any more.
+
+    ``too_many``: guilty as well, but there was no room; they stay held back.
+    """
 
     guilty: list[Finding] = field(default_factory=list)
     unknown: list[Finding] = field(default_factory=list)
+    too_many: list[Finding] = field(default_factory=list)
 
 
 class Innocence:
@@ -132,7 +136,13 @@ class Innocence:
             held.seconds += seconds
 
     def review(
-        self, over: tuple[Keys, Keys], known: Callable[[Keys], Mask], own: Mapping[int, Own], now_ns: int
+        self,
+        over: tuple[Keys, Keys],
+        known: Callable[[Keys], Mask],
+        own: Mapping[int, Own],
+        now_ns: int,
+        *,
+        room: int,
     ) -> Review:
         """Look again at those held back, every second or so.
 
@@ -141,6 +151,7 @@ class Innocence:
             known: as for :meth:`screen`.
             own: what their connections took since the last review, by key; one that is missing was not looked at.
             now_ns: monotonic time.
+            room: no more than so many turn out guilty.
         """
         result = Review()
         keys = self.keys
@@ -158,6 +169,9 @@ class Innocence:
                 del self._held[key]
                 result.unknown.append(held.finding)
             elif key in own and self._is_guilty(held, own[key], now_ns):
+                if len(result.guilty) >= room:
+                    result.too_many.append(held.finding)
+                    continue
                 del self._held[key]
                 rate = round(held.kind_sum / max(held.seconds, 0.001))
                 result.guilty.append(replace(held.finding, rate=max(rate, held.finding.limit)))

@@ -194,7 +194,7 @@ def test_known_no_more(rig: Rig, wall: FakeWall, sockets: Sockets) -> None:
     wall.proven_keys.add(key(USER))
     seconds(rig, 5, lambda: wall.feed(USER, 3_000, kind="udp"))
     wall.proven_keys.clear()
-    sockets.innocents.lapse_after(20_000)
+    sockets.innocents._innocence.lapse_ns = 20_000_000_000
     seconds(rig, 15, lambda: wall.feed(USER, 3_000, kind="udp"))
     assert banned(rig) == set()
     seconds(rig, 10, lambda: wall.feed(USER, 3_000, kind="udp"))
@@ -277,3 +277,47 @@ def test_a_kernel_that_does_not_tell(rig: Rig, wall: FakeWall, sockets: Sockets)
     sockets.innocents._read, sockets.innocents._submit = fails, submit
     seconds(rig, 10, lambda: wall.feed(USER, 5_000))
     assert banned(rig) == set()
+
+
+def test_of_those_whom_this_host_talks_to_only_a_share_is_banned(
+    rig: Rig, wall: FakeWall, sockets: Sockets
+) -> None:
+    """A limit that is far too low: forty clients look guilty at once. Three are banned, an operator is told."""
+    clients = [f"198.51.{third}.7" for third in range(100, 140)]
+    for client in clients:
+        sockets.flows[flow(client)] = 0
+
+    def busy() -> None:
+        for client in clients:
+            wall.feed(client, 5_000)
+            sockets.flows[flow(client)] += 5_000
+
+    seconds(rig, 8, busy)
+    assert len(banned(rig)) == 3
+    assert banned(rig) < set(clients)
+    (text,) = [text for text in rig.engine.health.problems if "known_percent" in text]
+    assert "(5 % of 40 in an hour)" in text
+    rig.settle()
+    assert rig.history().count(("spared", None)) >= 1
+    assert sockets.innocents.held == 37
+
+
+def test_the_radius_is_over_when_they_calm_down(rig: Rig, wall: FakeWall, sockets: Sockets) -> None:
+    clients = [f"198.51.{third}.7" for third in range(100, 110)]
+    for client in clients:
+        sockets.flows[flow(client)] = 0
+
+    def busy() -> None:
+        for client in clients:
+            wall.feed(client, 5_000)
+            sockets.flows[flow(client)] += 5_000
+
+    def calm() -> None:
+        for client in clients:
+            wall.feed(client, 1)
+
+    seconds(rig, 8, busy)
+    assert len(banned(rig)) == 3
+    seconds(rig, 25, calm)
+    assert len(banned(rig)) == 3
+    assert not [text for text in rig.engine.health.problems if "known_percent" in text]
