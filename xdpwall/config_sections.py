@@ -134,8 +134,8 @@ class BansConfig(Section):
         default=5,
         ge=0,
         le=100,
-        description="Of the sources that this host talks to, no more than this share is banned automatically in an hour,"
-        " but three may be. 0 bans none of them.",
+        description="Of the sources that this host talks to, no more than this share is banned automatically in an"
+        " hour, but three may be. 0 bans none of them.",
     )
     collapse_sources: int = Field(
         default=32,

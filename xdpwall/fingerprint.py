@@ -30,7 +30,7 @@ PORTS_ANY = (0, 0xFFFF)
 
 
 def features(sample: Sample) -> bytes:
-    """The 64 bytes of a packet, as the kernel reads them; 0 for what the sample does not hold (:attr:`Sample.is_cut`)."""
+    """The 64 bytes of a packet, as the kernel reads them; 0 for what the sample lacks (:attr:`Sample.is_cut`)."""
     out = bytearray(SIZE)
     l3, l4 = sample.l3, sample.l4
     head = sample.head.ljust(l4 + 2 * SIZE, b"\0")

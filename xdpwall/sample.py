@@ -80,7 +80,11 @@ class Sample:
         return self._port(2)
 
     def _port(self, at: int) -> int | None:
-        if self.protocol not in (_TCP, _UDP) or self.fragment == LATER_FRAGMENT or self.l4 + 4 > len(self.head):
+        if (
+            self.protocol not in (_TCP, _UDP)
+            or self.fragment == LATER_FRAGMENT
+            or self.l4 + 4 > len(self.head)
+        ):
             return None
         return int.from_bytes(self.head[self.l4 + at : self.l4 + at + 2], "big")
 

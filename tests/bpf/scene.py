@@ -22,8 +22,8 @@ from xdpwall.config import Config
 from xdpwall.dataplane import sys_bpf
 from xdpwall.dataplane.interface import Count
 from xdpwall.dataplane.loader import LoadReport, load, unload
-from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.meta import read_meta
+from xdpwall.dataplane.pins import Pins
 from xdpwall.dataplane.wall import Wall
 from xdpwall.errors import NotLoadedError
 from xdpwall.lab import namespaces

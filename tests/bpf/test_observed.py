@@ -17,8 +17,9 @@ from tests.bpf.test_limits import METERS, OFF, outcomes
 from tests.bpf.test_switches import ONE_OF_EACH, fill
 from xdpwall.config import Config
 from xdpwall.dataplane import defines, source
-from xdpwall.dataplane.compiler import CompiledModule, compile_source
+from xdpwall.dataplane.compiler import compile_source
 from xdpwall.dataplane.interface import Count
+from xdpwall.dataplane.module import CompiledModule
 from xdpwall.fingerprint import SIZE, Pattern, Rule
 from xdpwall.lanes import Lane
 from xdpwall.model import Prefix

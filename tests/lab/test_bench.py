@@ -87,7 +87,9 @@ def test_rows(tmp_path: Path) -> None:
     ]
     for accuracy in (result["accuracy"], result["accuracy_v6"]):
         assert accuracy["packets"] + accuracy["lost_packets"] == 2_000_000
-        assert accuracy["median_percent"] <= accuracy["worst_percent"] < 100, "every heavy source has a counter"
+        assert accuracy["median_percent"] <= accuracy["worst_percent"] < 100, (
+            "every heavy source has a counter"
+        )
     assert result["machine"]["tick_hz"] in (100, 250, 300, 1000)
     assert isinstance(result["missed"], list)
     ElementTree.parse(chart)

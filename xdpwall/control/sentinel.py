@@ -204,7 +204,7 @@ class Sentinel:
             return True
         held = self.innocents.held if self.innocents is not None else 0
         if traffic.packets == self._last_packets and not held:
-            return False  # those who are held back are let go once they were calm for a while: that must be seen
+            return False  # but those who are held back are let go once they were calm: that must be seen
         packets, bits = traffic.last_tick()
         least_packets, least_bits = _smallest(self._config)
         if (least_packets and packets >= least_packets) or (least_bits and bits >= least_bits):

@@ -14,12 +14,13 @@ CUT_SHORT = (
 
 
 def is_cut_short(paths: Paths) -> bool:
-    """Whether the last load did not come to its end, or is just at work."""
-    return Pins(paths).unfinished.exists()
+    """Whether the last load did not come to its end. One that is at work holds its lock."""
+    pins = Pins(paths)
+    return pins.unfinished.exists() and not pins.is_busy()
 
 
 class Unfinished:
-    """Looks once a second. Only what is seen twice in a row counts: a load that is at work takes less."""
+    """Looks once a second. Only what is seen twice in a row counts."""
 
     def __init__(self, paths: Paths, health: Health) -> None:
         self._paths = paths

@@ -53,7 +53,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
     except urllib.error.URLError as error:
         raise OSError(f"the web hook cannot be reached: {error.reason}") from None
     except http.client.HTTPException as error:
-        raise OSError(f"the web hook does not speak HTTP: {error or type(error).__name__}") from None
+        raise OSError(f"the web hook does not speak HTTP: {str(error) or type(error).__name__}") from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

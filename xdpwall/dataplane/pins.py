@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -104,18 +105,36 @@ class Pins:
         """
         try:
             owner.private_folder(self._lock.parent, self._owner)
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            os.fchmod(
+                handle, 0o644
+            )  # in a private folder; a controller that is not root may ask whether it is held
         except PermissionError:
             raise PrivilegeError(f"{self._lock} cannot be written", hint="run it as root") from None
         try:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(handle)
             except BlockingIOError:
                 raise RefusedError(
                     "another load or unload of this instance is running",
                     hint="wait for it to end, then try again",
                 ) from None
             yield
+        finally:
+            os.close(handle)
+
+    def is_busy(self) -> bool:
+        """Whether a load or an unload is at work."""
+        try:
+            handle = os.open(self._lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False  # none was ever at work here, or it is not ours to ask
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
         finally:
             os.close(handle)
 
@@ -227,3 +246,16 @@ def not_loaded(instance: str) -> NotLoadedError:
     return NotLoadedError(
         f"no wall is loaded under the instance {instance!r}", hint="load one with `xdpwall load -i INTERFACE`"
     )
+
+
+def _take(handle: int) -> None:
+    """Hold the lock. Tried for a moment: who only asks whether it is held has it for some microseconds.
+
+    Raises:
+        BlockingIOError: somebody has it.
+    """
+    for _ in range(4):
+        with suppress(BlockingIOError):
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.02)
+    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

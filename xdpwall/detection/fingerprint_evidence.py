@@ -76,19 +76,10 @@ class Evidence:
         """
         fresh: dict[Lane, list[bytes]] = {}
         for sample in samples:
-            lane = self._lanes[sample.lane]
-            dropped = sample.reason in _DROPS or sample.reason is Reason.FINGERPRINT
-            if dropped:
-                lane.last_drop_ms = now_ms
-            if sample.is_cut:
-                continue  # its features are not those that the kernel would compare
-            if dropped:
-                if sample.reason is not Reason.FINGERPRINT:
-                    lane.attack.append((now_ms, features(sample), source_number(sample)))
-            elif sample.reason in _PROVEN:
-                fresh.setdefault(sample.lane, []).append(features(sample))
-            elif sample.reason is Reason.PASS and not self.is_stressed(sample.lane, now_ms):
-                lane.waiting.append((now_ms, features(sample)))
+            if sample.reason in _DROPS or sample.reason is Reason.FINGERPRINT:
+                self._lanes[sample.lane].last_drop_ms = now_ms
+            if not sample.is_cut:  # else its features are not those that the kernel would compare
+                self._sort(sample, now_ms, fresh)
         for name, lane in self._lanes.items():
             while lane.attack and lane.attack[0][0] <= now_ms - ATTACK_MS:
                 lane.attack.popleft()
@@ -99,6 +90,16 @@ class Evidence:
         for name, packets in fresh.items():
             self._keep(self._lanes[name], packets)
         return fresh
+
+    def _sort(self, sample: Sample, now_ms: int, fresh: dict[Lane, list[bytes]]) -> None:
+        """To the attack, to what is good, or to what may turn out to be."""
+        lane = self._lanes[sample.lane]
+        if sample.reason in _DROPS:
+            lane.attack.append((now_ms, features(sample), source_number(sample)))
+        elif sample.reason in _PROVEN:
+            fresh.setdefault(sample.lane, []).append(features(sample))
+        elif sample.reason is Reason.PASS and not self.is_stressed(sample.lane, now_ms):
+            lane.waiting.append((now_ms, features(sample)))
 
     def _keep(self, lane: _Lane, packets: list[bytes]) -> None:
         for row in matrix(packets):
