@@ -228,8 +228,12 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
         else if (info & PORT_BUDGET && p->lane != LANE_TCP)
             number = info & PORT_BUDGET;
     }
-    if (!p->rule && has_rules(p))
+    if (!p->rule && has_rules(p)) {
         stages.call(ctx, STAGE_RULES); /* comes back with p->rule set */
+        /* It did not take place. For the verifier of 6.12 (stable) a tail call moves the packet: it forgets the pointers. */
+        p->data = (void *)(long)ctx->data;
+        p->end = (void *)(long)ctx->data_end;
+    }
     p->rule ^= unknown_zero(p);
     u64 found = p->rule & RULE_FOUND, within = 0;
     if (!found || p->rule & RULE_OBSERVES)

@@ -102,7 +102,10 @@ def on_the_card(folder: Path, mode: str) -> list[str]:
     name = card_name()
     config = folder / "card.toml"
     config.write_text(
-        f'interfaces = ["{name}"]\n[limits.source]\npps = {LIMIT_PPS}\n[lanes]\nenabled = false\n'
+        f'interfaces = ["{name}"]\n[limits.source]\npps = {LIMIT_PPS}\n'
+        + "".join(
+            f"[lanes.{lane}]\npps = 0\nbps = 0\n" for lane in ("udp", "closed")
+        )  # loaded, and never in the way
     )
     run("ip", "addr", "add", f"{wire.TARGET}/24", "dev", name)
     run("ip", "link", "set", name, "up")
