@@ -22,6 +22,7 @@ Each error carries what a person needs: the message names the thing and the plac
     |- MissingDependencyError   1  a package is not installed
     |- PrivilegeError           1  not root, or a capability is missing
     |- StoreError               1  the database
+    |- BusyError                1  the controller talks to too many clients
     `- LabError                 1  the lab could not be built or driven
 """
 
@@ -177,6 +178,10 @@ class PrivilegeError(XdpwallError):
 
 class StoreError(XdpwallError):
     """The state database cannot be read or written."""
+
+
+class BusyError(XdpwallError):
+    """The controller has no place for another client just now: to ask again soon may help."""
 
 
 class LabError(XdpwallError):

@@ -10,11 +10,13 @@ from typing import Any
 
 from xdpwall.clock import SystemClock
 from xdpwall.control import protocol
-from xdpwall.errors import InputError, NoControllerError, PrivilegeError
+from xdpwall.errors import BusyError, InputError, NoControllerError, PrivilegeError
 from xdpwall.paths import Paths
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 30.0
+BUSY_SECONDS = 5.0
+"""How long a place is asked for again while the controller has none: who is silent gives way after a second."""
 MAX_ANSWER_BYTES = 256 << 20
 """A list of every ban that fits in the kernel is some 30 MiB."""
 
@@ -34,6 +36,10 @@ class Connection:
     def __init__(self, paths: Paths, *, timeout: float = ANSWER_SECONDS) -> None:
         self._paths = paths
         self._timeout = timeout
+        self._open()
+
+    def _open(self) -> None:
+        paths, timeout = self._paths, self._timeout
         self._rest = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(min(CONNECT_SECONDS, timeout))
@@ -73,6 +79,18 @@ class Connection:
                 f"{op}: the request has {len(request)} bytes; at most {protocol.MAX_REQUEST_BYTES} fit",
                 hint=f"send at most {protocol.BULK_ITEMS} prefixes at a time",
             )
+        until = _now() + min(BUSY_SECONDS, self._timeout)
+        while True:
+            try:
+                return self._ask(op, request)
+            except BusyError:
+                if _now() >= until:
+                    raise
+            self._socket.close()
+            time.sleep(0.25)
+            self._open()
+
+    def _ask(self, op: str, request: bytes) -> dict[str, Any]:
         deadline = _now() + self._timeout
         try:
             self._socket.settimeout(self._timeout)

@@ -250,8 +250,21 @@ def write_bans(wall: Dataplane | None, bans: Iterable[Ban], now_ms: int) -> dict
             faults[prefix] = error
             in_a_row += 1
             if in_a_row == 64:
-                faults.update((rest, error) for rest, _ in rows[number + 1 :])
+                faults.update(_left_out(wall, rows[number + 1 :], error))
                 break
+    return faults
+
+
+def _left_out(
+    wall: Dataplane, rows: list[tuple[Prefix, int | None]], error: DataplaneError
+) -> dict[Prefix, DataplaneError]:
+    """Of those that are not tried any more: which ones stand for all that, since the bulk got as far as them."""
+    faults: dict[Prefix, DataplaneError] = {}
+    for prefix, remaining_ms in rows:
+        if wall.bans.get(prefix) is None:
+            faults[prefix] = error
+        else:
+            wall.bans.put(prefix, remaining_ms)  # takes no room
     return faults
 
 

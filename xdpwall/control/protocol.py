@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from xdpwall.errors import (
+    BusyError,
     ConfigError,
     ConfigProblem,
     InputError,
@@ -248,6 +249,8 @@ def encode_result(result: Mapping[str, Any]) -> bytes:
 def encode_error(error: XdpwallError) -> bytes:
     """One error as a line."""
     body: dict[str, Any] = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    if isinstance(error, BusyError):
+        body["busy"] = True
     if isinstance(error, ConfigError):
         body["config"] = {
             "path": error.path,
@@ -289,4 +292,6 @@ def decode_answer(line: bytes) -> dict[str, Any]:
         ) from None
     if config:
         raise ConfigError(str(config.get("path")), problems)
+    if error.get("busy") is True:
+        raise BusyError(message, hint=hint)
     raise _BY_EXIT_CODE.get(code, XdpwallError)(message, hint=hint)

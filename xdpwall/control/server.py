@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from xdpwall.control import peer, protocol
-from xdpwall.errors import InputError, PrivilegeError, XdpwallError
+from xdpwall.errors import BusyError, InputError, PrivilegeError, XdpwallError
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Server:
         if longest is not None and _now() - silent[longest] >= self._yield:
             longest.cancel()
             return None
-        return XdpwallError(
+        return BusyError(
             f"the controller already talks to {places} clients", hint="close some, then try again"
         )
 

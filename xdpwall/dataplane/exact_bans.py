@@ -100,8 +100,10 @@ class ExactBans:
                     self._keys[line * BAN_WAYS + way] = key
                 self._words[at] = tag << 32 | expiry
                 return
+        self._full[line >> 6] |= 1 << (
+            line & 63
+        )  # first: who is killed in between has banned it or not, never half
         self._overflow_put(key, expiry)
-        self._full[line >> 6] |= 1 << (line & 63)
 
     def put_many(self, keys: npt.NDArray[np.uint64], expiries: npt.NDArray[np.uint64], now: int) -> None:
         """:meth:`put` for many, set by set with numpy; only sets that had overflow before are done one by one.
@@ -144,8 +146,8 @@ class ExactBans:
             for place in at[had].tolist():
                 self.put(int(pending[place]), int(until[place]), now)
             # No place, and nothing of the set was in the overflow map before: these keys are not there either.
-            self._overflow_put_fresh(pending[at[~had]], until[at[~had]])
             np.bitwise_or.at(full, lines[~had] >> 6, np.uint64(1) << (lines[~had] & 63).view(np.uint64))
+            self._overflow_put_fresh(pending[at[~had]], until[at[~had]])
 
     def _overflow_put_fresh(self, keys: npt.NDArray[np.uint64], expiries: npt.NDArray[np.uint64]) -> None:
         """Keys that are not in the overflow map yet."""
