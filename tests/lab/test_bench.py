@@ -86,7 +86,8 @@ def test_rows(tmp_path: Path) -> None:
         }
     ]
     for accuracy in (result["accuracy"], result["accuracy_v6"]):
-        assert accuracy["packets"] + accuracy["lost_packets"] == 2_000_000
+        # A packet of the link's own, like neighbour discovery, may come in between.
+        assert 0 <= accuracy["packets"] + accuracy["lost_packets"] - 2_000_000 < 20
         assert accuracy["median_percent"] <= accuracy["worst_percent"] < 100, (
             "every heavy source has a counter"
         )

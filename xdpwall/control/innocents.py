@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xdpwall.clock import Clock
-from xdpwall.config import Config
 from xdpwall.control.database import Changes, Event
 from xdpwall.control.health import Health
 from xdpwall.control.logs import Throttle
@@ -33,6 +33,9 @@ from xdpwall.detection.prefixset import PrefixSet
 from xdpwall.detection.rates import Rates
 from xdpwall.errors import KernelError
 from xdpwall.model import Prefix
+
+if TYPE_CHECKING:
+    from xdpwall.config import Config
 
 REVIEW_NS = 1_000_000_000
 MOST_HOLES = 8
@@ -226,7 +229,7 @@ class Innocents:
         if text and not self._radius_told:
             self._record(Changes(events=(Event(self._clock.wall_ms(), "spared", None, "auto", text),)))
         self._radius_told = bool(text)
-        self._health.put("blast radius", text)
+        self._health.put("innocents radius", text)
 
     def _tell(self, now_ns: int) -> None:
         held = self._innocence.findings

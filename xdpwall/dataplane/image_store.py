@@ -8,7 +8,6 @@ one, or a damaged one, is passed over, too. To keep nothing is no fault: the nex
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,9 +15,13 @@ import platform
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xdpwall.dataplane import source
 from xdpwall.dataplane.image import FORMAT, Image
+
+if TYPE_CHECKING:
+    import hashlib
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ def name_of(text: str, flags: list[str], bcc: Path | None) -> str:
         flags: of the compiler.
         bcc: folder of the compiler's Python module.
     """
-    digest = hashlib.sha256()
+    digest = _sha256()
     for part in (
         str(FORMAT),
         text,
@@ -70,7 +73,7 @@ def read(name: str) -> Image | None:
         digest, _, text = file.read(_LIMIT).partition(b"\n")
         with suppress(OSError):
             os.utime(fd)  # the oldest are thrown away first
-    if hashlib.sha256(text).hexdigest().encode() != digest:
+    if _sha256(text).hexdigest().encode() != digest:
         return None
     try:
         return Image.from_text(text.decode())
@@ -96,7 +99,7 @@ def keep(name: str, image: Image) -> None:
             dir_fd=folder,
         )
         with os.fdopen(fd, "wb") as file:
-            file.write(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+            file.write(_sha256(text).hexdigest().encode() + b"\n" + text)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         _thin_out(folder)
     except OSError as error:
@@ -105,6 +108,12 @@ def keep(name: str, image: Image) -> None:
             os.unlink(temporary, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def _sha256(data: bytes = b"") -> hashlib._Hash:
+    import hashlib
+
+    return hashlib.sha256(data)
 
 
 def _thin_out(folder: int) -> None:
