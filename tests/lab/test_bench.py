@@ -162,7 +162,9 @@ def pushed(traffic: Traffic, count: int) -> list[bytes]:
     frame = Frame(network.wall_link(), traffic)
     module = compiler.compile_source(source.bpf_folder() / "bench" / "gun.c")
     try:
-        plan = struct.pack("<QIIII", 7, traffic.listed_of_65536, max(1, traffic.sources), frame.sum, 0)
+        plan = struct.pack(
+            "<QIIIIII", 7, traffic.listed_of_65536, max(1, traffic.sources), frame.sum, 0, 0, 0
+        )
         sys_bpf.map_update(module.map_fd("plan"), bytes(4), plan)
         fd = sys_bpf.prog_load(module.program("push"), "test_gun")
         try:

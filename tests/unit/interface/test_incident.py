@@ -95,7 +95,8 @@ def test_an_incident_that_is_not_there(run: Run, controller: Controller) -> None
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_export_to_standard_output(run: Run, known: Controller, form: str) -> None:
-    assert run("incident", "export", "7", "--format", form).out == render(SAMPLE, form)
+    told, wanted = run("incident", "export", "7", "--format", form).out, render(SAMPLE, form)
+    assert json.loads(told) == json.loads(wanted) if form == "json" else told == wanted
 
 
 def test_export_is_html_of_the_last_one(run: Run, known: Controller) -> None:
