@@ -30,6 +30,9 @@ def test_the_report_of_an_attack(walled: Lab, tmp_path: Path, monkeypatch: pytes
         await screen.until(lambda: bool(walled.ask("incident.list")["incidents"]), "an incident is on record")
         (incident,) = walled.ask("incident.list")["incidents"]
         report = tmp_path / f"xdpwall-incident-{incident['key']}.html"
+        await screen.until(
+            lambda: bool(walled.ask("incident.show")["incident"]["sources"]["top"]), "who sends is on record"
+        )
         await screen.shows(incident["key"])
         await screen.press("enter")
         await screen.shows("peak")

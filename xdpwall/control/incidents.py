@@ -331,7 +331,8 @@ class Incidents:
         came = account.second(step, now)
         self._evidence.follow(wall, came)
         early = now.at_ms - account.brief.opened_ms < _EARLY_SECONDS * 1000
-        if self._elapsed % (_LOOK_SECONDS if early else _LATE_SECONDS) == 0:
+        unknown = not account.brief.sources.seen  # a report may be asked for early, and must say who sends
+        if unknown or self._elapsed % (_LOOK_SECONDS if early else _LATE_SECONDS) == 0:
             self._evidence.look(wall, account.brief.totals)
         self._know(wall, account)
         self._herald.goes_on(self._write(account))
