@@ -81,9 +81,9 @@ INLINE int in_set_v6(struct packet *p, u32 index)
 INLINE int is_source_banned(struct packet *p)
 {
     u32 bit = p->hash >> (64 - BAN_BITS - 3);
-    u32 word = bit >> 6;
-    u64 *near = p->is_v6 ? ban6_gate.lookup(&word) : ban4_gate.lookup(&word);
-    if (!near || !(*near >> (bit & 63) & 1))
+    u64 word = p->hash >> (64 - BAN_BITS - 3 + 6);
+    u64 near = p->is_v6 ? WHOLE(u64, AT_BAN6_GATE)[word] : WHOLE(u64, AT_BAN4_GATE)[word];
+    if (!(near >> (bit & 63) & 1))
         return 0;
     u32 index = bit >> 3;
     return (p->is_v6 ? in_set_v6(p, index) : in_set_v4(p, index)) || in_overflow(p, index);

@@ -178,18 +178,14 @@ INLINE u64 rule_holds(struct rule *rule, u64 word[FEATURE_WORDS], u64 now)
 /* Has the packet's lane any rule in force? One look-up. */
 INLINE int has_rules(struct packet *p)
 {
-    u32 lane = p->lane & (LANE_SLOTS - 1);
-    struct rule_set *set = rules.lookup(&lane);
-    return set && set->live >> 32 > expiry_now(p);
+    struct rule_set *set = WHOLE(struct rule_set, AT_RULES) + bounded(p->lane, LANE_SLOTS - 1);
+    return set->live >> 32 > expiry_now(p);
 }
 
 /* The rule that the packet matches, 0 for none; one that only observes when no other does. */
 INLINE u64 matches_rule(struct xdp_md *ctx, struct packet *p)
 {
-    u32 lane = p->lane & (LANE_SLOTS - 1);
-    struct rule_set *set = rules.lookup(&lane);
-    if (!set)
-        return 0;
+    struct rule_set *set = WHOLE(struct rule_set, AT_RULES) + bounded(p->lane, LANE_SLOTS - 1);
     u64 live = set->live, now = expiry_now(p), zero = unknown_zero(p), drops = zero, observes = zero;
     u64 word[FEATURE_WORDS] = {};
     read_features(ctx, p, word);
@@ -215,10 +211,8 @@ INLINE u64 matches_rule(struct xdp_md *ctx, struct packet *p)
 
 INLINE void hand_back(struct packet *p, u64 found)
 {
-    u32 index = p->cpu;
-    struct handover *to = handovers.lookup(&index);
-    if (to)
-        to->rule = found | RULE_ASKED;
+    struct handover *to = WHOLE(struct handover, AT_HANDOVERS) + p->cpu;
+    to->rule = found | RULE_ASKED;
 }
 
 /*

@@ -39,11 +39,9 @@ INLINE u64 spend(u64 spent, u64 now, u64 cost)
 /* Does the packet need more than the gate? For one that nothing else has decided. */
 INLINE int is_over_gate(struct packet *p)
 {
-    u32 number = p->lane & (LANE_SLOTS - 1), index = p->cpu * LANE_SLOTS + number;
-    struct lane_cpu *lane = lane_cpus.lookup(&index);
-    struct budget *budget = budgets.lookup(&number);
-    if (!lane || !budget)
-        return 0;
+    u64 number = bounded(p->lane, LANE_SLOTS - 1);
+    struct lane_cpu *lane = WHOLE(struct lane_cpu, AT_LANE_CPUS) + p->cpu * LANE_SLOTS + number;
+    struct budget *budget = WHOLE(struct budget, AT_BUDGETS) + number;
     lane->seen.packets++;
     lane->seen.bytes += p->length;
     u64 now = fine_now(p), bytes = p->length * budget->gate_byte_cost >> BYTE_SHIFT;
@@ -73,10 +71,7 @@ INLINE int is_over_gate(struct packet *p)
  */
 INLINE void hand_over(struct packet *p, u64 reason)
 {
-    u32 index = p->cpu;
-    struct handover *to = handovers.lookup(&index);
-    if (!to)
-        return;
+    struct handover *to = WHOLE(struct handover, AT_HANDOVERS) + p->cpu;
     to->key = p->key;
     to->length = p->length;
     to->ports = p->ports;

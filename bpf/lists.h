@@ -36,10 +36,8 @@ INLINE u32 ask_gate(struct packet *p)
 {
     u32 first = p->is_v6 ? (u32)p->key : (u32)(p->key >> 32);
     u32 bit = p->is_v6 ? (first * 0x9e3779b1U) >> 16 : from_be16(first & 0xffff);
-    u32 index = (p->is_v6 ? 1024 : 0) + (bit >> 6);
-    struct gate_word *word = gate.lookup(&index);
-    if (!word)
-        return 0;
+    u64 index = (p->is_v6 ? 1024 : 0) + bounded(bit >> 6, 1023);
+    struct gate_word *word = WHOLE(struct gate_word, AT_GATE) + index;
     u32 shift = bit & 63;
     return ((word->allow >> shift) & 1) * GATE_ALLOW + ((word->ban >> shift) & 1) * GATE_BAN +
            ((word->own >> shift) & 1) * GATE_OWN;

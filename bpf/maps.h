@@ -8,6 +8,46 @@
 #ifndef XDPWALL_MAPS_H
 #define XDPWALL_MAPS_H
 
+/*
+ * The tables that nearly every packet meets are one value each to the kernel, whose address a program has as a constant
+ * (BPF_PSEUDO_MAP_VALUE, since Linux 5.2): no key on the stack, no bound to compare, no null. Nine instructions a time, of
+ * which a flood's packet meets eighteen. Here they are declared as arrays of their entries, for that is what the compiler is
+ * asked about; the loader makes one value of each, and fills its address in where the placeholder stands
+ * (MapLayout.place in dataplane/layout.py). Who indexes one must show the verifier the bound: a shift, or bounded().
+ */
+#define WHOLE(type, place) ((type *)(long)bpf_pseudo_fd(0, place))
+#define AT_GATE 0x57a12001
+#define AT_BAN4_GATE 0x57a12002
+#define AT_BAN6_GATE 0x57a12003
+#define AT_PROOF_GATE 0x57a12004
+#define AT_PEERS 0x57a12005
+#define AT_PORTS 0x57a12006
+#define AT_BUDGETS 0x57a12007
+#define AT_POOLS 0x57a12008
+#define AT_CLASSES 0x57a12009
+#define AT_LANE_CPUS 0x57a1200a
+#define AT_HANDOVERS 0x57a1200b
+#define AT_VERDICTS 0x57a1200c
+#define AT_WOULD_DROP 0x57a1200d
+#define AT_SAMPLE_RATIONS 0x57a1200e
+#define AT_WATCH_PORTS 0x57a1200f
+#define AT_RULES 0x57a12010
+#define AT_SOURCE_TAGS 0x57a12011
+#define AT_PREFIX_TAGS 0x57a12012
+
+/*
+ * An index that the verifier knows to be at most mask, 2^n - 1. The compiler must not know it: it would leave out a mask that
+ * it sees to be needless, and turn a + of numbers without common bits into an |, through which Linux 6.1 keeps no bounds.
+ */
+#define bounded(index, mask)             \
+    ({                                   \
+        u64 index_ = (index);            \
+        asm volatile("" : "+r"(index_)); \
+        index_ &= (mask);                \
+        asm volatile("" : "+r"(index_)); \
+        index_;                          \
+    })
+
 #define MMAP 1024 /* BPF_F_MMAPABLE */
 #define NO_PREALLOC 1
 

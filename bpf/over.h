@@ -144,20 +144,18 @@ INLINE int completes_handshake(struct packet *p, u64 hash)
 /* Is there anything left for the packet in this budget, and for its class in the lane's? If so, it is taken. */
 INLINE int within_budget(struct packet *p, u32 number, u64 now)
 {
-    struct budget *budget = budgets.lookup(&number);
-    struct pool *pool = pools.lookup(&number);
-    if (!budget || !pool)
-        return 1;
+    u64 place = bounded(number, BUDGETS - 1);
+    struct budget *budget = WHOLE(struct budget, AT_BUDGETS) + place;
+    struct pool *pool = WHOLE(struct pool, AT_POOLS) + place;
     u64 packet = budget->packet_cost, bytes = p->length * budget->byte_cost >> BYTE_SHIFT;
     u64 depth = budget->depth;
     if (number >= FIRST_PORT_BUDGET) {
         if (!has_room(pool->spent.packets, now, depth) || !has_room(pool->spent.bytes, now, depth))
             return 0;
     } else {
-        u32 index = number << CLASS_BITS | class_of(p);
-        struct spending *class = classes.lookup(&index);
-        if (!class)
-            return 1;
+        u64 row = bounded(number, LANE_SLOTS - 1);
+        struct spending *class =
+            WHOLE(struct spending, AT_CLASSES) + (row << CLASS_BITS) + bounded(class_of(p), (1 << CLASS_BITS) - 1);
         if (!has_room(class->packets, now, depth) || !has_room(class->bytes, now, depth))
             return 0;
         u64 light = has_room(class->packets, now, depth >> 2) && has_room(class->bytes, now, depth >> 2);
@@ -182,15 +180,17 @@ INLINE enum reason other_proof(struct packet *p)
     return REASON_PASS;
 }
 
+INLINE struct lane_cpu *lane_on_cpu(struct packet *p)
+{
+    return WHOLE(struct lane_cpu, AT_LANE_CPUS) + p->cpu * LANE_SLOTS + bounded(p->lane, LANE_SLOTS - 1);
+}
+
 /* Budgets are learned from what is left: what is seen of a lane, and no known flow. */
 INLINE void count_known(struct packet *p)
 {
-    u32 index = p->cpu * LANE_SLOTS + p->lane;
-    struct lane_cpu *lane = lane_cpus.lookup(&index);
-    if (lane) {
-        lane->known.packets++;
-        lane->known.bytes += p->length;
-    }
+    struct lane_cpu *lane = lane_on_cpu(p);
+    lane->known.packets++;
+    lane->known.bytes += p->length;
 }
 
 INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
@@ -241,10 +241,7 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
     if (within && !found)
         return REASON_PASS;
 
-    u32 index = p->cpu * LANE_SLOTS + p->lane;
-    struct lane_cpu *lane = lane_cpus.lookup(&index);
-    if (!lane)
-        return REASON_PASS;
+    struct lane_cpu *lane = lane_on_cpu(p);
     enum reason proof = closed ? REASON_PASS : other_proof(p), judged = REASON_PASS;
     if (found)
         judged = judge_by_rule(p, proof);
@@ -268,13 +265,13 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
 /* Takes the packet up again. The verifier knows nothing of numbers from a map: they are masked where they become offsets. */
 INLINE int take_over(struct xdp_md *ctx, struct packet *p)
 {
-    u32 index = bpf_get_smp_processor_id();
-    struct handover *from = handovers.lookup(&index);
-    if (!from)
+    u64 cpu = bpf_get_smp_processor_id();
+    if (cpu >= CPUS) /* never: the verifier asks */
         return 0;
+    struct handover *from = WHOLE(struct handover, AT_HANDOVERS) + cpu;
     p->data = (void *)(long)ctx->data;
     p->end = (void *)(long)ctx->data_end;
-    p->cpu = index;
+    p->cpu = cpu;
     p->key = from->key;
     p->length = from->length;
     p->ports = from->ports;
@@ -289,7 +286,7 @@ INLINE int take_over(struct xdp_md *ctx, struct packet *p)
     p->fragment = from->fragment;
     p->is_v6 = from->is_v6;
     p->hop_limit = from->hop_limit;
-    p->slot = from->slot;
+    p->slot = bounded(from->slot, INTERFACES - 1);
     p->reason = from->reason & (REASON_SLOTS - 1);
     p->rule = from->rule;
     p->meter = from->meter;

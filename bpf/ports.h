@@ -12,9 +12,9 @@
 /* The port's byte, see the map. port: host order. */
 INLINE u64 port_info(u64 protocol, u64 port)
 {
-    u32 index = (protocol == PROTO_UDP) << 13 | (port & 0xffff) >> 3;
-    u64 *word = ports.lookup(&index);
-    return word ? (*word >> ((port & 7) << 3)) & 0xff : PORT_LISTENS;
+    u64 eight = bounded(port >> 3, 0x1fff);
+    u64 word = WHOLE(u64, AT_PORTS)[((u64)(protocol == PROTO_UDP) << 13) + eight];
+    return (word >> ((port & 7) << 3)) & 0xff;
 }
 
 #endif

@@ -118,10 +118,8 @@ INLINE u64 gate_of(struct proof_line *line, u64 stamp, struct proof_ages *ages)
 /* The line changed. A bit that two CPUs lose between them comes back with the flow's next packet from here. */
 INLINE void set_gate(u32 index, struct proof_line *line, u64 stamp, struct proof_ages *ages)
 {
-    u32 eight = index >> 3;
-    u8 *gates = (u8 *)proof_gate.lookup(&eight);
-    if (gates)
-        gates[index & 7] = gate_of(line, stamp, ages);
+    u8 *gates = (u8 *)(WHOLE(u64, AT_PROOF_GATE) + bounded(index >> 3, (1 << (PROOF_BITS - 3)) - 1));
+    gates[index & 7] = gate_of(line, stamp, ages);
 }
 
 /* In one of so many ticks, who comes for nothing because of places that no longer hold mends the gate. */
@@ -130,9 +128,8 @@ INLINE void set_gate(u32 index, struct proof_line *line, u64 stamp, struct proof
 /* Is it worth to look for this hash? */
 INLINE int near_proof(u64 hash)
 {
-    u32 eight = hash >> (64 - PROOF_BITS) >> 3;
-    u64 *gates = proof_gate.lookup(&eight);
-    return gates && *gates >> (hash >> (61 - PROOF_BITS) & 63) & 1;
+    u64 gates = WHOLE(u64, AT_PROOF_GATE)[hash >> (64 - PROOF_BITS + 3)];
+    return gates >> (hash >> (61 - PROOF_BITS) & 63) & 1;
 }
 
 /* The word under this hash, if it holds and is proof; else 0. */
@@ -177,17 +174,14 @@ INLINE u64 worth_little(u64 word, u64 stamp, struct proof_ages *ages)
 /* hash: of the source's key. A bit that another CPU's write undoes comes back with the flow's next packet of ours. */
 INLINE void note_peer(u64 hash)
 {
-    u32 index = hash >> (64 - 13);
-    u64 *word = peers.lookup(&index);
-    if (word && !(*word >> (hash >> 45 & 63) & 1))
+    u64 *word = WHOLE(u64, AT_PEERS) + (hash >> (64 - 13));
+    if (!(*word >> (hash >> 45 & 63) & 1))
         *word |= 1ULL << (hash >> 45 & 63);
 }
 
 INLINE int is_peer(u64 hash)
 {
-    u32 index = hash >> (64 - 13);
-    u64 *word = peers.lookup(&index);
-    return word && *word >> (hash >> 45 & 63) & 1;
+    return WHOLE(u64, AT_PEERS)[hash >> (64 - 13)] >> (hash >> 45 & 63) & 1;
 }
 
 /* Enter, or keep fresh. Gives 1 when something changed: at most once in 64 ticks for one hash. */

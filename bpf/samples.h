@@ -55,8 +55,8 @@ static long (*xdp_load_bytes)(struct xdp_md *ctx, u32 offset, void *to, u32 leng
 
 INLINE u64 *sample_ration(struct packet *p, u64 kind)
 {
-    u32 index = (p->lane & (LANE_SLOTS - 1)) * SAMPLE_KINDS + kind;
-    return sample_rations.lookup(&index);
+    u64 lane = bounded(p->lane, LANE_SLOTS - 1);
+    return WHOLE(u64, AT_SAMPLE_RATIONS) + lane * SAMPLE_KINDS + bounded(kind, SAMPLE_KINDS - 1);
 }
 
 INLINE void write_sample(struct xdp_md *ctx, struct packet *p, u64 reason)
@@ -104,8 +104,6 @@ INLINE void sample(struct xdp_md *ctx, struct packet *p, enum reason reason)
     else if (!passed && reason < REASON_LANE_SYN)
         kind = SAMPLE_EARLIER;
     u64 *ration = sample_ration(p, kind);
-    if (!ration)
-        return;
     u64 taken = *ration, period = (p->now >> SAMPLE_SHIFT) << 8;
     if ((taken ^ period) >> 8)
         taken = period;

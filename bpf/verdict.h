@@ -16,12 +16,11 @@
 INLINE int verdict(struct packet *p, u64 reason)
 {
     u64 would = would_drop_for(p, reason);
-    u32 index = (p->cpu * INTERFACES + p->slot) * REASON_SLOTS + (would ? would : reason);
-    struct count *count = would ? would_drop.lookup(&index) : verdicts.lookup(&index);
-    if (count) {
-        count->packets++;
-        count->bytes += p->length;
-    }
+    u64 row = (p->cpu * INTERFACES + p->slot) * REASON_SLOTS;
+    struct count *count = would ? WHOLE(struct count, AT_WOULD_DROP) + row + bounded(would, REASON_SLOTS - 1)
+                                : WHOLE(struct count, AT_VERDICTS) + row + bounded(reason, REASON_SLOTS - 1);
+    count->packets++;
+    count->bytes += p->length;
     return OBSERVE || PASSES >> reason & 1 ? PASS_VERDICT : XDP_DROP;
 }
 

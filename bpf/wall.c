@@ -72,30 +72,37 @@ INLINE enum reason ask_lists(struct packet *p)
     return REASON_PASS;
 }
 
+/* zero is an unknown 0. The empty asm keeps the compiler from carrying the known number on to where it is used. */
+#define FORGET(number)                   \
+    do {                                 \
+        number ^= zero;                  \
+        asm volatile("" : "+r"(number)); \
+    } while (0)
+
 /*
  * Each of these is a known number, or one within known bounds, on each path through the parser, and each pointer has a known
- * range. Nothing of that is needed from here on, and with it the verifier walks the rest once for each: 424,000 steps and
- * 0.36 s instead of 239,000 (Linux 6.18), for no measurable time of a packet.
+ * range. Nothing of that is needed from here on, and with it the verifier walks the rest once for each: over a million steps
+ * instead of 328,000 (Linux 6.18), for no measurable time of a packet.
  */
 INLINE u64 parsed(struct xdp_md *ctx, struct packet *p)
 {
     u64 reason = parse(p), zero = unknown_zero(p);
     p->data = (void *)(long)*(volatile u32 *)&ctx->data;
     p->end = (void *)(long)*(volatile u32 *)&ctx->data_end;
-    p->is_v6 ^= zero;
-    p->is_link ^= zero;
-    p->kinds ^= zero;
-    p->lane ^= zero;
-    p->key ^= zero;
-    p->l4 ^= zero;
-    p->l4_length ^= zero;
-    p->protocol ^= zero;
-    p->fragment ^= zero;
-    p->hop_limit ^= zero;
-    p->ports ^= zero;
-    p->flags ^= zero;
+    FORGET(p->is_v6);
+    FORGET(p->is_link);
+    FORGET(p->kinds);
+    FORGET(p->lane);
+    FORGET(p->key);
+    FORGET(p->l4);
+    FORGET(p->l4_length);
+    FORGET(p->protocol);
+    FORGET(p->fragment);
+    FORGET(p->hop_limit);
+    FORGET(p->ports);
+    FORGET(p->flags);
     if (OBSERVED)
-        p->observed ^= zero;
+        FORGET(p->observed);
     return reason ^ zero;
 }
 
@@ -132,6 +139,8 @@ int wall(struct xdp_md *ctx)
     struct packet p = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
     p.length = JUMBO ? xdp_frame_length(ctx) : p.end - p.data;
     p.cpu = bpf_get_smp_processor_id();
+    if (p.cpu >= CPUS) /* never: the verifier asks */
+        return PASS_VERDICT;
     p.now = bpf_jiffies64();
     p.slot = INTERFACE_SLOT;
     u64 reason = (decide(ctx, &p) ^ unknown_zero(&p)) & (REASON_SLOTS - 1);

@@ -128,9 +128,9 @@ INLINE void watch(struct packet *p, u64 info)
         kind = WATCH_CLOSED_UDP;
     if (!kind)
         return;
-    u32 port = from_be16(p->ports >> 16), now = p->now;
-    u32 *last = watch_ports.lookup(&port);
-    if (!last || now - *last < WATCH_PORT_TICKS)
+    u64 port = bounded(from_be16(p->ports >> 16), 0xffff);
+    u32 *last = WHOLE(u32, AT_WATCH_PORTS) + port, now = p->now;
+    if (now - *last < WATCH_PORT_TICKS)
         return;
     *last = now;
     struct watch_event *event = watch_place(WATCH_TRIED, p->now);

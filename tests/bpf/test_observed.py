@@ -239,10 +239,10 @@ def test_counts_begin_with_the_trial_and_real_drops_stay() -> None:
 
 
 def references(module: CompiledModule, program: str, table: str) -> bool:
-    """Whether a program uses a map."""
+    """Whether a program uses a map, or knows its value's address."""
     code, fd = module.program(program), module.map_fd(table)
     return any(
-        code[at] == 0x18 and code[at + 1] >> 4 == 1 and struct.unpack_from("<i", code, at + 4)[0] == fd
+        code[at] == 0x18 and code[at + 1] >> 4 in (1, 2) and struct.unpack_from("<i", code, at + 4)[0] == fd
         for at in range(0, len(code), 8)
     )
 

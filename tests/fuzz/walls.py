@@ -182,7 +182,7 @@ class Laid:
             if shape.mmap:
                 fd = pins.open_map(shape.name)
                 fds.append(fd)
-                size = sys_bpf.map_info(fd).max_entries * shape.value_size
+                size = layout.map_shape(shape, fd).max_entries * shape.value_size
                 lines.append(f"map {shape.name} {fd} {size} {int(shape.name in FROZEN)}")
         fd = pins.open_map("samples")
         fds.append(fd)

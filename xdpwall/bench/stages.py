@@ -19,7 +19,7 @@ from xdpwall.bench.rows import FEW, MANY
 from xdpwall.bench.stand import Yardstick
 from xdpwall.bench.traffic import Traffic
 from xdpwall.config import Config
-from xdpwall.dataplane import budgets, compiler, defines, layout, loader, source, sys_bpf
+from xdpwall.dataplane import budgets, compiler, defines, loader, source, sys_bpf
 from xdpwall.dataplane.stages import Stages
 from xdpwall.lanes import Lane
 
@@ -108,9 +108,7 @@ def _program(settings: dict[str, Any], tick_hz: int, stack: ExitStack) -> int:
     maps: dict[int, int] = {}
     if config.lanes.enabled:
         raw = budgets.pack(config.lanes, tick_hz, shape.cpus)
-        for number in range(layout.BUDGETS):
-            entry = raw[number * budgets.BUDGET.size :][: budgets.BUDGET.size]
-            sys_bpf.map_update(module.map_fd("budgets"), number.to_bytes(4, "little"), entry)
+        sys_bpf.map_update(module.map_fd("budgets"), bytes(4), raw)
         maps = Stages(module, {}, tick_hz).map_fds(jumbo=False)
     code = loader.ready_program(module, config, maps, slot=0, jumbo=False, hz=tick_hz)
     program = sys_bpf.prog_load(code, "bench_stage")

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xdpwall.dataplane import image_store, source, sys_bpf
+from xdpwall.dataplane import image_store, layout, source, sys_bpf
 from xdpwall.dataplane.image import Field, Image, MapSpec
-from xdpwall.dataplane.instructions import patch_map_fds
+from xdpwall.dataplane.instructions import patch_map_fds, point_to_values
 from xdpwall.dataplane.module import CompiledModule
 from xdpwall.errors import CompileError, MissingDependencyError
 
@@ -111,10 +111,13 @@ def _image(bcc: Any, module: Any) -> Image:
     functions = [
         lib.bpf_function_name(module.module, at) for at in range(lib.bpf_num_functions(module.module))
     ]
-    return Image(
-        tuple(_map_spec(module[name], name.decode()) for name in names),
-        {name.decode(): patch_map_fds(bytes(module.dump_func(name)), places) for name in functions},
-    )
+    specs = tuple(_map_spec(module[name], name.decode()) for name in names)
+    whole = {layout.BY_NAME[spec.name].place: at for at, spec in enumerate(specs) if spec.whole}
+    programs = {
+        name.decode(): point_to_values(patch_map_fds(bytes(module.dump_func(name)), places), whole)
+        for name in functions
+    }
+    return Image(specs, programs)
 
 
 def _map_spec(table: Any, name: str) -> MapSpec:
@@ -122,7 +125,17 @@ def _map_spec(table: Any, name: str) -> MapSpec:
     leaf = getattr(table, "Leaf", None)
     members = getattr(leaf, "_fields_", ())
     fields = tuple(Field(m[0], getattr(leaf, m[0]).offset, getattr(leaf, m[0]).size) for m in members)
-    return MapSpec(name, info.type, info.key_size, info.value_size, info.max_entries, info.flags, fields)
+    shape = layout.BY_NAME.get(name)
+    return MapSpec(
+        name,
+        info.type,
+        info.key_size,
+        info.value_size,
+        info.max_entries,
+        info.flags,
+        fields,
+        whole=shape is not None and shape.place != 0,
+    )
 
 
 def bcc_folder() -> Path | None:

@@ -118,8 +118,8 @@ class ExactBans:
         order = np.argsort(hashed)
         ordered = hashed[order]
         if (ordered[1:] <= ordered[:-1]).any():
-            # A key twice: sorting in the order of arrival, three times as slow. Or it is not in order at all: numpy 2.4's
-            # argsort for AVX2 goes wrong on QEMU 7.2's emulation of it, and two bans would be put into one place.
+            # A key twice: sorting in the order of arrival, three times as slow. Or it is out of order: argsort of
+            # numpy 2.4 for AVX2 goes wrong on QEMU 7.2's emulation of it, and two bans would be put into one place.
             order = np.argsort(hashed, kind="stable")
             ordered = hashed[order]
             last = np.append(ordered[1:] != ordered[:-1], True)  # the last word on a key counts

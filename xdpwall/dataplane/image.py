@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """A map as the C declares it. ``fields``: of its value's struct; none for a plain number."""
+    """A map as the C declares it.
+
+    ``fields``: of its value's struct; none for a plain number. ``whole``: the kernel's map has one value, all entries
+    one behind the other, and programs have its address (``WHOLE`` of ``bpf/maps.h``).
+    """
 
     name: str
     type: int
@@ -36,6 +40,7 @@ class MapSpec:
     max_entries: int
     flags: int
     fields: tuple[Field, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

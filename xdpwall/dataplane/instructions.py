@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from xdpwall.errors import LayoutError
 
 _LD_IMM64 = 0x18
-_PSEUDO_MAP_FD = 1
+_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
 
 
 def patch_map_fds(instructions: bytes, replacement: Mapping[int, int]) -> bytes:
-    """Instructions with every reference to a map's file descriptor exchanged.
+    """Instructions with every reference to a map, or to its value, exchanged for one to another map.
 
     Args:
         instructions: 8 bytes each.
@@ -21,10 +21,27 @@ def patch_map_fds(instructions: bytes, replacement: Mapping[int, int]) -> bytes:
     """
     code = bytearray(instructions)
     for at in range(0, len(code), 8):
-        if code[at] == _LD_IMM64 and code[at + 1] >> 4 == _PSEUDO_MAP_FD:
+        if code[at] == _LD_IMM64 and code[at + 1] >> 4 in (_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE):
             (fd,) = struct.unpack_from("<i", code, at + 4)
             if fd in replacement:
                 struct.pack_into("<i", code, at + 4, replacement[fd])
+    return bytes(code)
+
+
+def point_to_values(instructions: bytes, places: Mapping[int, int]) -> bytes:
+    """Instructions with placeholders of tables (C: ``WHOLE``) made references to the value of a map.
+
+    Args:
+        instructions: 8 bytes each.
+        places: placeholder to file descriptor, or to what :func:`patch_map_fds` will make one of.
+    """
+    code = bytearray(instructions)
+    for at in range(0, len(code), 8):
+        if code[at] == _LD_IMM64 and code[at + 1] >> 4 == 0:
+            low, high = struct.unpack_from("<I", code, at + 4)[0], struct.unpack_from("<I", code, at + 12)[0]
+            if not high and low in places:
+                code[at + 1] |= _PSEUDO_MAP_VALUE << 4
+                struct.pack_into("<i", code, at + 4, places[low])
     return bytes(code)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xdpwall.dataplane import sys_bpf
@@ -133,7 +133,11 @@ _META = (
 
 @dataclass(frozen=True, slots=True)
 class MapLayout:
-    """Shape of one map. ``fields`` are name and size, without gaps; empty for a plain number."""
+    """Shape of one map.
+
+    ``fields`` are name and size, without gaps; empty for a plain number. ``place``: to the kernel it is one value,
+    whose address programs get in the place of this number (``WHOLE`` of ``bpf/maps.h``); 0: they look in it.
+    """
 
     name: str
     type: int
@@ -141,54 +145,69 @@ class MapLayout:
     value_size: int
     fields: tuple[tuple[str, int], ...] = ()
     mmap: bool = False
+    place: int = 0
 
 
 MAPS: tuple[MapLayout, ...] = (
     MapLayout("ban4", ARRAY, 4, 64, (("place", 64),), mmap=True),
     MapLayout("ban6", ARRAY, 4, 64, (("place", 64),), mmap=True),
     MapLayout("ban6_keys", ARRAY, 4, 32, (("key", 32),), mmap=True),
-    MapLayout("ban4_gate", ARRAY, 4, 8, mmap=True),
-    MapLayout("ban6_gate", ARRAY, 4, 8, mmap=True),
+    MapLayout("ban4_gate", ARRAY, 4, 8, mmap=True, place=0x57A12002),
+    MapLayout("ban6_gate", ARRAY, 4, 8, mmap=True, place=0x57A12003),
     MapLayout("ban4_full", ARRAY, 4, 8, mmap=True),
     MapLayout("ban6_full", ARRAY, 4, 8, mmap=True),
     MapLayout("ban_overflow", HASH, 8, 24, _BAN_VALUE),
-    MapLayout("gate", ARRAY, 4, 32, (("allow", 8), ("ban", 8), ("own", 8), ("spare", 8)), mmap=True),
+    MapLayout(
+        "gate",
+        ARRAY,
+        4,
+        32,
+        (("allow", 8), ("ban", 8), ("own", 8), ("spare", 8)),
+        mmap=True,
+        place=0x57A12001,
+    ),
     MapLayout("ban_prefix4", LPM_TRIE, 8, 24, _BAN_VALUE),
     MapLayout("ban_prefix6", LPM_TRIE, 20, 24, _BAN_VALUE),
     MapLayout("allow4", LPM_TRIE, 8, 4),
     MapLayout("allow6", LPM_TRIE, 20, 4),
     MapLayout("own", HASH, 16, 4),
-    MapLayout("source_tags", ARRAY, 4, 64, _TAGS, mmap=True),
+    MapLayout("source_tags", ARRAY, 4, 64, _TAGS, mmap=True, place=0x57A12011),
     MapLayout("source_meters", ARRAY, 4, 64, _METER, mmap=True),
-    MapLayout("prefix_tags", ARRAY, 4, 64, _TAGS, mmap=True),
+    MapLayout("prefix_tags", ARRAY, 4, 64, _TAGS, mmap=True, place=0x57A12012),
     MapLayout("prefix_meters", ARRAY, 4, 64, _METER, mmap=True),
     MapLayout("proofs", ARRAY, 4, 64, (("place", 64),), mmap=True),
-    MapLayout("proof_gate", ARRAY, 4, 8, mmap=True),
-    MapLayout("peers", ARRAY, 4, 8, mmap=True),
+    MapLayout("proof_gate", ARRAY, 4, 8, mmap=True, place=0x57A12004),
+    MapLayout("peers", ARRAY, 4, 8, mmap=True, place=0x57A12005),
     MapLayout("pending", ARRAY, 4, 64, (("place", 64),), mmap=True),
     MapLayout("proof_ages", ARRAY, 4, 64, (("age", 64),), mmap=True),
-    MapLayout("ports", ARRAY, 4, 8, mmap=True),
-    MapLayout("budgets", ARRAY, 4, 64, _BUDGET, mmap=True),
-    MapLayout("pools", ARRAY, 4, 64, (("spent", 16), ("spare", 48)), mmap=True),
-    MapLayout("classes", ARRAY, 4, 16, _COUNT, mmap=True),
-    MapLayout("lane_cpus", ARRAY, 4, 128, _LANE_CPU, mmap=True),
-    MapLayout("handovers", ARRAY, 4, 88, _HANDOVER, mmap=True),
+    MapLayout("ports", ARRAY, 4, 8, mmap=True, place=0x57A12006),
+    MapLayout("budgets", ARRAY, 4, 64, _BUDGET, mmap=True, place=0x57A12007),
+    MapLayout("pools", ARRAY, 4, 64, (("spent", 16), ("spare", 48)), mmap=True, place=0x57A12008),
+    MapLayout("classes", ARRAY, 4, 16, _COUNT, mmap=True, place=0x57A12009),
+    MapLayout("lane_cpus", ARRAY, 4, 128, _LANE_CPU, mmap=True, place=0x57A1200A),
+    MapLayout("handovers", ARRAY, 4, 88, _HANDOVER, mmap=True, place=0x57A1200B),
     MapLayout("stages", PROG_ARRAY, 4, 4),
     MapLayout("stages_jumbo", PROG_ARRAY, 4, 4),
     MapLayout("cookie_state", ARRAY, 4, 64, _COOKIE_STATE, mmap=True),
     MapLayout("answers", ARRAY, 4, 64, _ANSWER, mmap=True),
     MapLayout("probes", ARRAY, 4, 8, mmap=True),
     MapLayout("samples", RINGBUF, 0, 0),
-    MapLayout("sample_rations", ARRAY, 4, 8, mmap=True),
+    MapLayout("sample_rations", ARRAY, 4, 8, mmap=True, place=0x57A1200E),
     MapLayout(
-        "rules", ARRAY, 4, 1600, (("live", 8), ("last_id", 8), ("spare", 48), ("rule", 1536)), mmap=True
+        "rules",
+        ARRAY,
+        4,
+        1600,
+        (("live", 8), ("last_id", 8), ("spare", 48), ("rule", 1536)),
+        mmap=True,
+        place=0x57A12010,
     ),
     MapLayout("rule_counts", ARRAY, 4, 32, (("matched", 16), ("proven", 16)), mmap=True),
     MapLayout("watch_events", ARRAY, 4, 64, _WATCH_EVENT, mmap=True),
     MapLayout("watch_states", ARRAY, 4, 64, _WATCH_STATE, mmap=True),
-    MapLayout("watch_ports", ARRAY, 4, 4, mmap=True),
-    MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True),
-    MapLayout("would_drop", ARRAY, 4, 16, _COUNT, mmap=True),
+    MapLayout("watch_ports", ARRAY, 4, 4, mmap=True, place=0x57A1200F),
+    MapLayout("verdicts", ARRAY, 4, 16, _COUNT, mmap=True, place=0x57A1200C),
+    MapLayout("would_drop", ARRAY, 4, 16, _COUNT, mmap=True, place=0x57A1200D),
     MapLayout("meta", ARRAY, 4, 80, _META, mmap=True),
     MapLayout(
         "interfaces", ARRAY, 4, 32, (("name", 16), ("wanted", 4), ("mode", 4), ("spare", 8)), mmap=True
@@ -197,7 +216,9 @@ MAPS: tuple[MapLayout, ...] = (
 
 BY_NAME = {layout.name: layout for layout in MAPS}
 
-LAYOUT = zlib.crc32(repr([(m.name, m.type, m.key_size, m.value_size, m.fields) for m in MAPS]).encode())
+LAYOUT = zlib.crc32(
+    repr([(m.name, m.type, m.key_size, m.value_size, m.fields, m.place) for m in MAPS]).encode()
+)
 """Changes whenever a map or struct does. Written by a load, compared by whoever opens the pins."""
 
 META = struct.Struct("<QQQQIIIIIIIIQQ")
@@ -239,6 +260,14 @@ def _compare_fields(layout: MapLayout, compiled: list[Field]) -> list[str]:
     return [f"{layout.name}: C has {found}, Python {expected}"]
 
 
+def map_shape(layout: MapLayout, fd: int) -> sys_bpf.MapInfo:
+    """What the kernel says of a map, in entries of the layout, be it one value to the kernel or many."""
+    info = sys_bpf.map_info(fd)
+    if layout.place and info.max_entries == 1 and info.value_size % layout.value_size == 0:
+        return replace(info, value_size=layout.value_size, max_entries=info.value_size // layout.value_size)
+    return info
+
+
 def check_map(layout: MapLayout, fd: int, entries: int | None = None) -> sys_bpf.MapInfo:
     """Compare a pinned map with this file.
 
@@ -250,7 +279,7 @@ def check_map(layout: MapLayout, fd: int, entries: int | None = None) -> sys_bpf
     Raises:
         LayoutError: it is another map, or one of another size.
     """
-    info = sys_bpf.map_info(fd)
+    info = map_shape(layout, fd)
     found = (info.type, info.key_size, info.value_size)
     if found != (layout.type, layout.key_size, layout.value_size):
         raise LayoutError(

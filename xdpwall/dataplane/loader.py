@@ -335,7 +335,7 @@ class _Builder:
             pinned = self._pins.open_map(shape.name)
             self._own_fds.append(pinned)
             fresh = self._module.map_fd(shape.name)
-            layout.check_map(shape, pinned, sys_bpf.map_info(fresh).max_entries)
+            layout.check_map(shape, pinned, layout.map_shape(shape, fresh).max_entries)
             self._map_fds[fresh] = pinned
 
     def close(self) -> None:

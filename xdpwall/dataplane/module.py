@@ -34,8 +34,11 @@ class CompiledModule:
         self._fds: dict[str, int] = {}
         try:
             for spec in image.maps:
+                size, entries = spec.value_size, spec.max_entries
+                if spec.whole:
+                    size, entries = size * entries, 1
                 self._fds[spec.name] = sys_bpf.map_create(
-                    spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.name, flags=spec.flags
+                    spec.type, spec.key_size, size, entries, spec.name, flags=spec.flags
                 )
         except BaseException:
             self.close()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdpwall.dataplane.instructions import patch_constant, patch_map_fds
+from xdpwall.dataplane.instructions import patch_constant, patch_map_fds, point_to_values
 from xdpwall.errors import LayoutError
 
 PLACEHOLDER = 0x57A11001
@@ -34,9 +34,14 @@ def test_map_references_are_exchanged() -> None:
 
 
 def test_only_map_references_are_exchanged() -> None:
-    """Not a plain constant, a map value's address or a move of the same number."""
-    code = load64(1, 0, 5) + load64(1, 2, 5) + move(1, 5) + EXIT
-    assert patch_map_fds(code, {5: 99}) == code
+    """A map, and the address of a map's value; not a plain constant or a move of the same number."""
+    code = load64(1, 0, 5) + load64(1, 1, 5) + load64(1, 2, 5) + move(1, 5) + EXIT
+    assert patch_map_fds(code, {5: 99}) == load64(1, 0, 5) + load64(1, 1, 99) + load64(1, 2, 99) + code[-16:]
+
+
+def test_placeholders_of_tables_become_addresses_of_values() -> None:
+    code = load64(1, 0, PLACEHOLDER) + load64(2, 0, PLACEHOLDER + 1) + load64(3, 0, PLACEHOLDER, 1) + EXIT
+    assert point_to_values(code, {PLACEHOLDER: 7}) == load64(1, 2, 7) + code[16:]
 
 
 def test_constants_are_filled_in_everywhere() -> None:

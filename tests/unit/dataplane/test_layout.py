@@ -100,6 +100,21 @@ def test_every_map_of_the_c_is_known(checkout: Path) -> None:
     assert text.count("BPF_F_TABLE(") == len(declared)
 
 
+def test_tables_of_one_value_are_the_same_in_both(checkout: Path) -> None:
+    """Each has its placeholder; and nobody looks in one by an entry's number, for the kernel's map has one entry."""
+    maps = (checkout / "bpf" / "maps.h").read_text(encoding="utf-8")
+    declared = {
+        name.lower(): int(at, 16) for name, at in re.findall(r"#define AT_(\w+) (0x57a120\w\w)", maps)
+    }
+    assert declared == {shape.name: shape.place for shape in layout.MAPS if shape.place}
+    assert len(set(declared.values())) == len(declared)
+    files = [*(checkout / "bpf").glob("*.h"), checkout / "bpf" / "wall.c"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    looked_in = set(re.findall(r"\b(\w+)\.(?:lookup|update|delete)\(", text))
+    assert not looked_in & set(declared)
+    assert all(f"AT_{name.upper()})" in text for name in declared)
+
+
 def test_structs_are_as_long_as_the_maps_say() -> None:
     assert layout.META.size == layout.BY_NAME["meta"].value_size
     assert layout.INTERFACE.size == layout.BY_NAME["interfaces"].value_size
