@@ -105,9 +105,9 @@ def test_confirmed(walled: Lab) -> None:
 
 def test_not_confirmed_in_time(walled: Lab) -> None:
     before, was = text(walled), program(walled)
-    done = walled.wall_json("config", "apply", new_file(walled, PROGRAM), "--confirm", "5s")
+    done = walled.wall_json("config", "apply", new_file(walled, PROGRAM), "--confirm", "15s")
     assert done["loaded"]
-    assert program(walled) != was
+    wait_for(lambda: program(walled) != was, "status knows the new program: it looks once a second")
     assert text(walled) != before
     wait_for(lambda: over(walled), "it is rolled back", 90)
     assert text(walled) == before
@@ -221,7 +221,7 @@ def test_a_program_that_cannot_be_swapped_undoes_it(walled: Lab) -> None:
     assert done.returncode == 1, done.stdout
     assert "could not be swapped" in json.loads(done.stdout)["error"]["message"]
     assert text(walled) == before
-    assert over(walled)
+    wait_for(lambda: over(walled), "the watch ends")
     assert program(walled) == was or walled.wall_json("status")["interfaces"][0]["attached"]
 
 
