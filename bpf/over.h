@@ -265,13 +265,11 @@ INLINE enum reason over_budget(struct xdp_md *ctx, struct packet *p)
 /* Takes the packet up again. The verifier knows nothing of numbers from a map: they are masked where they become offsets. */
 INLINE int take_over(struct xdp_md *ctx, struct packet *p)
 {
-    u64 cpu = bpf_get_smp_processor_id();
-    if (cpu >= CPUS) /* never: the verifier asks */
+    if (!on_cpu(p))
         return 0;
-    struct handover *from = WHOLE(struct handover, AT_HANDOVERS) + cpu;
+    struct handover *from = WHOLE(struct handover, AT_HANDOVERS) + p->cpu;
     p->data = (void *)(long)ctx->data;
     p->end = (void *)(long)ctx->data_end;
-    p->cpu = cpu;
     p->key = from->key;
     p->length = from->length;
     p->ports = from->ports;

@@ -138,8 +138,7 @@ int wall(struct xdp_md *ctx)
 {
     struct packet p = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
     p.length = JUMBO ? xdp_frame_length(ctx) : p.end - p.data;
-    p.cpu = bpf_get_smp_processor_id();
-    if (p.cpu >= CPUS) /* never: the verifier asks */
+    if (!on_cpu(&p))
         return PASS_VERDICT;
     p.now = bpf_jiffies64();
     p.slot = INTERFACE_SLOT;
