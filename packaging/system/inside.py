@@ -220,7 +220,7 @@ def reload(test: Test) -> None:
         with test.event(f"reload, good config ({name})") as row:
             row.append(f"{wait_for(lambda: run('systemctl', 'reload', 'xdpwall')):.0f}")
         must("it is the same process", main_pid() == old)
-        must("the program was swapped", status()["interfaces"][0]["program_id"] != program)
+        wait("status tells of another program", lambda: status()["interfaces"][0]["program_id"] != program)
     shown = status()["interfaces"][0]["program_id"]
     for name, text in (("a mistake", 'polcy = "observe"\n'), ("not TOML", "interfaces = [\n")):
         CONFIG.write_text(text)
