@@ -210,25 +210,30 @@ def break_it(test: Test) -> None:
     run("xdpwall", "ban", "del", "192.0.2.200")
 
 
+def program_id() -> int:
+    """As status has it, which looks once a second."""
+    return int(status()["interfaces"][0]["program_id"])
+
+
 def reload(test: Test) -> None:
     """Reload with a good config and with bad ones."""
     for name, text in (("control", "tick.reconcile"), ("data path", "limits.source.udp")):
-        old, program = main_pid(), status()["interfaces"][0]["program_id"]
+        old, program = main_pid(), program_id()
         table, key = text.rsplit(".", 1)
         value = '"4s"' if name == "control" else "9000"
         CONFIG.write_text(f"{GOOD}\n[{table}]\n{key} = {value}\n")
         with test.event(f"reload, good config ({name})") as row:
             row.append(f"{wait_for(lambda: run('systemctl', 'reload', 'xdpwall')):.0f}")
         must("it is the same process", main_pid() == old)
-        wait("status tells of another program", lambda: status()["interfaces"][0]["program_id"] != program)
-    shown = status()["interfaces"][0]["program_id"]
+        wait("status tells of another program", lambda before=program: program_id() != before)
+    shown = program_id()
     for name, text in (("a mistake", 'polcy = "observe"\n'), ("not TOML", "interfaces = [\n")):
         CONFIG.write_text(text)
         with test.event(f"reload, bad config ({name})") as row:
             done = run("systemctl", "reload", "xdpwall", check=False)
             row += ["-", "refused, nothing changed"]
         must("a bad config is refused", done.returncode)
-        must("the same program is on", status()["interfaces"][0]["program_id"] == shown)
+        must("the same program is on", program_id() == shown)
         must("it still runs", answers())
     CONFIG.write_text(GOOD)
     run("systemctl", "reload", "xdpwall")
