@@ -64,6 +64,7 @@ class WallTarget:
         """See :class:`Target`."""
         fate = self.row.fate
         assert fate is not None, "every row of a wall has a fate"
+        self.wall.get_ready()
         before = self.wall.verdicts().get(fate, 0)
         shot = gun.live(self.wall.lab, self.row.traffic, packets)
         return shot, (self.wall.verdicts().get(fate, 0) - before) / max(1, shot.received)

@@ -63,6 +63,7 @@ class LoadedWall:
 
     def __init__(self, plan: WallPlan) -> None:
         self._stack = ExitStack()
+        self._server: socket.socket | None = None
         self.lab = Lab(config=plan.config)
         try:
             self._stack.enter_context(self.lab)
@@ -105,19 +106,28 @@ class LoadedWall:
                 Path("/proc/sys/net/ipv4", name).write_text("2", encoding="ascii")
             return socket.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True)
 
-        def ask() -> None:
-            for address in (self.lab.server4, self.lab.server6):
-                socket.create_connection((address, PORT), timeout=10).close()
-
-        server = namespaces.inside(self.lab.namespace("wall"), listen)
-        self._stack.callback(server.close)
+        self._server = namespaces.inside(self.lab.namespace("wall"), listen)
+        self._stack.callback(self._server.close)
         self.wall.set_ports({PORT}, ())
         if not self.wall.set_cookies(True):
             raise LabError(
                 "this kernel makes no SYN cookies for XDP",
                 hint="Linux 6.0 or later; leave the row out with --only",
             )
+        self.get_ready()
+
+    def get_ready(self) -> None:
+        """Before each run: what was learned of the stack's cookies is good for a minute."""
+        if self._server is None:
+            return
+
+        def ask() -> None:
+            for address in (self.lab.server4, self.lab.server6):
+                socket.create_connection((address, PORT), timeout=10).close()
+
         namespaces.inside(self.lab.namespace("net"), ask)
+        for _ in range(2):
+            self._server.accept()[0].close()
 
     def _make_rules(self, count: int) -> None:
         """Each compares all that a real one may: the target port, and 32 bytes of the tail that all packets share."""
