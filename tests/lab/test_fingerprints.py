@@ -107,15 +107,15 @@ def test_the_life_of_a_rule(walled: Lab) -> None:
     controller.kill()
     controller.wait(20)
     dropped = verdict(walled, Reason.FINGERPRINT)
-    send(walled, attack)
+    send(walled, frames(walled, 500, seed=4))
     wait_for(lambda: verdict(walled, Reason.FINGERPRINT) >= dropped + 400, "the rule needs no controller")
-    (alone,) = walled.wall_json("rules")["rules"]
-    assert (alone["id"], alone["text"]) == (rule["id"], rule["text"])
+    alone = {held["id"]: held["text"] for held in walled.wall_json("rules")["rules"]}
+    assert alone[rule["id"]] == rule["text"]
 
     walled.start_controller()
-    assert walled.ask("rules.list")["rules"][0]["id"] == rule["id"]
+    assert rule["id"] in {held["id"] for held in walled.ask("rules.list")["rules"]}
     assert "out of force" in walled.wall("rules", "del", ident).stdout
-    assert walled.ask("rules.list")["rules"] == []
+    assert rule["id"] not in {held["id"] for held in walled.ask("rules.list")["rules"]}
     gone = walled.wall("rules", "del", ident, check=False)
     assert gone.returncode == 4
     assert "`xdpwall rules`" in gone.stderr
