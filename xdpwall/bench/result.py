@@ -66,10 +66,10 @@ def peer_ratios(name: str, measured: Mapping[str, Series]) -> Result:
 def figure(name: str, title: str, value: float, unit: str, spread: Spread | None = None) -> Result:
     """One figure of the control side; ``name`` finds its bar and ends with the unit."""
     bar = bars.CONTROL.get(name)
-    found: Result = {"name": name, "title": title, "value": _round(value, 3), "unit": unit}
+    found: Result = {"name": name, "title": title, "value": (shown := _round(value, 3)), "unit": unit}
     if spread is not None:
         found |= {"least": _round(spread.least, 3), "q1": _round(spread.low, 3), "q3": _round(spread.high, 3)}
-    return found | {"bar": bar, "met": bars.met(value, bar)}
+    return found | {"bar": bar, "met": bars.met(shown, bar)}
 
 
 def wide(result: Result) -> list[str]:
@@ -113,12 +113,13 @@ def missed(result: Result) -> list[str]:
 
 def _ratio(key: str, values: Sequence[float], bar: float | None) -> Result:
     spread = Spread.of(values)
+    shown = _round(spread.median, 3)
     return {
-        key: _round(spread.median, 3),
+        key: shown,
         f"{key}_q1": _round(spread.low, 3),
         f"{key}_q3": _round(spread.high, 3),
         f"{key}_bar": bar,
-        f"{key}_met": bars.met(spread.median, bar),
+        f"{key}_met": bars.met(shown, bar),
     }
 
 
